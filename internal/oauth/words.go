@@ -1,0 +1,61 @@
+// Package oauth has the wire words of OAuth 2.0 and OpenID Connect: parameter values, errors, PKCE, redirect addresses and form bodies.
+package oauth
+
+// Values of grant_type.
+const (
+	GrantAuthorizationCode = "authorization_code"                              // RFC 6749, section 4.1.3
+	GrantRefreshToken      = "refresh_token"                                   // RFC 6749, section 6
+	GrantClientCredentials = "client_credentials"                              // RFC 6749, section 4.4.2
+	GrantDeviceCode        = "urn:ietf:params:oauth:grant-type:device_code"    // RFC 8628, section 3.4
+	GrantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" // RFC 8693, section 2.1
+	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"     // RFC 7523, section 2.1
+)
+
+// Further parameter values.
+const (
+	ResponseTypeCode  = "code"   // RFC 6749, section 4.1.1
+	ResponseModeQuery = "query"  // OAuth 2.0 Multiple Response Types, section 2.1
+	TokenTypeBearer   = "Bearer" // RFC 6750
+
+	PromptNone    = "none"    // OpenID Connect Core 1.0, section 3.1.2.1
+	PromptLogin   = "login"   // as above
+	PromptConsent = "consent" // as above
+
+	ScopeOpenID        = "openid"         // OpenID Connect Core 1.0, section 3.1.2.1
+	ScopeProfile       = "profile"        // OpenID Connect Core 1.0, section 5.4
+	ScopeEmail         = "email"          // as above
+	ScopeOfflineAccess = "offline_access" // OpenID Connect Core 1.0, section 11
+)
+
+// How a client proves who it is at the token endpoint (OpenID Connect Core 1.0,
+// section 9; RFC 6749, section 2.3.1).
+const (
+	ClientSecretBasic = "client_secret_basic"
+	ClientSecretPost  = "client_secret_post"
+	ClientAuthNone    = "none"
+)
+
+// Values of error.
+const (
+	CodeInvalidRequest          = "invalid_request"           // RFC 6749, sections 4.1.2.1 and 5.2
+	CodeUnauthorizedClient      = "unauthorized_client"       // as above
+	CodeInvalidScope            = "invalid_scope"             // as above
+	CodeAccessDenied            = "access_denied"             // RFC 6749, section 4.1.2.1
+	CodeUnsupportedResponseType = "unsupported_response_type" // as above
+	CodeServerError             = "server_error"              // as above
+	CodeTemporarilyUnavailable  = "temporarily_unavailable"   // as above
+	CodeInvalidClient           = "invalid_client"            // RFC 6749, section 5.2
+	CodeInvalidGrant            = "invalid_grant"             // as above
+	CodeUnsupportedGrantType    = "unsupported_grant_type"    // as above
+	CodeInvalidToken            = "invalid_token"             // RFC 6750, section 3.1
+	CodeInsufficientScope       = "insufficient_scope"        // as above
+	CodeLoginRequired           = "login_required"            // OpenID Connect Core 1.0, section 3.1.2.6
+	CodeInteractionRequired     = "interaction_required"      // as above
+	CodeConsentRequired         = "consent_required"          // as above
+	CodeRequestNotSupported     = "request_not_supported"     // as above
+	CodeRequestURINotSupported  = "request_uri_not_supported" // as above
+	CodeInvalidTarget           = "invalid_target"            // RFC 8707, section 2
+	CodeAuthorizationPending    = "authorization_pending"     // RFC 8628, section 3.5
+	CodeSlowDown                = "slow_down"                 // as above
+	CodeExpiredToken            = "expired_token"             // as above
+)

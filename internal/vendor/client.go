@@ -1,0 +1,156 @@
+package vendor
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/outbound"
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+// maxAnswer bounds a vendor's answer in bytes.
+const maxAnswer = 256 << 10
+
+// Client speaks to vendors as their entries say. Its errors are faults: of kind
+// Unavailable for failures of [ClassRetry], Upstream for those of other classes,
+// Invalid for settings that make it impossible to ask. A [*Failure] is in the
+// chain whenever the vendor was asked. No secret is in any of them.
+type Client struct {
+	Outbound *outbound.Client
+	Now      func() time.Time // nil = time.Now
+}
+
+// Account is whose account at the vendor an access token opens.
+type Account struct {
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+}
+
+// Exchange redeems an authorization code (RFC 6749, section 4.1.3). An empty
+// codeVerifier is not sent.
+func (c *Client) Exchange(ctx context.Context, e Entry, app App, code, codeVerifier secret.Text) (Tokens, error) {
+	p := e.grantParams(app, oauth.GrantAuthorizationCode)
+	p["code"] = code.RevealString()
+	p["redirect_uri"] = app.RedirectURI
+	if e.pkce() && !codeVerifier.Empty() {
+		p["code_verifier"] = codeVerifier.RevealString()
+	}
+	return c.tokens(ctx, e, StepExchange, app, p, code, codeVerifier)
+}
+
+// Refresh redeems a refresh token (RFC 6749, section 6), which most vendors let
+// be used only once. scopes are sent only if the vendor wants to hear them
+// again; the zero value sends none.
+func (c *Client) Refresh(ctx context.Context, e Entry, app App, refresh secret.Text, scopes name.Scopes) (Tokens, error) {
+	p := e.grantParams(app, oauth.GrantRefreshToken)
+	p["refresh_token"] = refresh.RevealString()
+	if e.Token.SendScopes && scopes.Len() > 0 {
+		p["scope"] = strings.Join(scopes.List(), e.Authorize.ScopeSeparator)
+	}
+	return c.tokens(ctx, e, StepRefresh, app, p, refresh)
+}
+
+// Identity asks whose account access opens. It returns a fault of kind Invalid
+// (vendor_endpoint_missing) if the vendor cannot be asked.
+func (c *Client) Identity(ctx context.Context, e Entry, access secret.Text) (Account, error) {
+	if e.Endpoints.UserInfo == "" || e.Identity.ID == "" {
+		return Account{}, e.missing("user info")
+	}
+	resp, err := c.Outbound.Do(ctx, outbound.Request{
+		URL:     e.Endpoints.UserInfo,
+		Header:  http.Header{"Accept": {"application/json"}, "Authorization": {"Bearer " + access.RevealString()}},
+		MaxBody: maxAnswer, Purpose: "identity at " + e.ID,
+	})
+	if err != nil {
+		return Account{}, e.unreachable(StepAPI, err)
+	}
+	a := parseAnswer(resp.Body)
+	id := printable(a.text(e.Identity.ID))
+	if _, _, failed := a.failed(e.Errors); failed || !success(resp.Status) || id == "" || len(id) > 255 {
+		return Account{}, e.refused(StepAPI, resp.Status, a, App{}, []secret.Text{access}).fault()
+	}
+	return Account{ID: id, Name: name.Clip(printable(a.text(e.Identity.Name)), 200)}, nil
+}
+
+// tokens sends a token request. sent are the secrets in it, next to the app's.
+func (c *Client) tokens(ctx context.Context, e Entry, step Step, app App, params map[string]string, sent ...secret.Text) (Tokens, error) {
+	if e.Endpoints.Token == "" {
+		return Tokens{}, e.missing("token")
+	}
+	r, err := e.tokenRequest(app, params)
+	if err != nil {
+		return Tokens{}, err
+	}
+	r.Purpose = "token " + string(step) + " at " + e.ID
+	asked := c.now() // before sending, so that the expiry is never too late
+	resp, err := c.Outbound.Do(ctx, r)
+	if err != nil {
+		return Tokens{}, e.unreachable(step, err)
+	}
+	defer clear(resp.Body)
+	a := parseAnswer(resp.Body)
+	if _, _, failed := a.failed(e.Errors); !failed && success(resp.Status) {
+		if t, ok := a.tokens(e.Token, asked); ok {
+			return t, nil
+		}
+	}
+	sent = append(sent, app.ClientSecret, secret.FromString(r.Header.Get("Authorization")))
+	return Tokens{}, e.refused(step, resp.Status, a, app, sent).fault()
+}
+
+func (c *Client) now() time.Time {
+	if c.Now == nil {
+		return time.Now()
+	}
+	return c.Now()
+}
+
+// success reports whether a status promises what was asked for. Some vendors
+// answer 201; a redirect promises nothing, and is never followed with a secret.
+func success(status int) bool { return status >= 200 && status < 300 }
+
+func (e Entry) tokenRequest(app App, params map[string]string) (outbound.Request, error) {
+	r := outbound.Request{
+		Method: http.MethodPost, URL: e.Endpoints.Token, MaxBody: maxAnswer,
+		// Some vendors answer with a form unless JSON is asked for.
+		Header: http.Header{"Accept": {"application/json"}, "Content-Type": {e.Token.ContentType}},
+	}
+	if e.Token.Auth == AuthBasic {
+		// RFC 6749, section 2.3.1: both are form-encoded before they are joined.
+		pair := url.QueryEscape(app.ClientID) + ":" + url.QueryEscape(app.ClientSecret.RevealString())
+		r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+	}
+	if e.Token.Body == BodyJSON {
+		body, err := json.Marshal(params)
+		if err != nil {
+			return outbound.Request{}, fault.Wrap(err, fault.Internal, "vendor_request", "the token request cannot be encoded")
+		}
+		r.Body = body
+		return r, nil
+	}
+	form := url.Values{}
+	for k, v := range params {
+		form.Set(k, v)
+	}
+	r.Body = []byte(form.Encode())
+	return r, nil
+}
+
+// printable drops what would disturb a log line or a page.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,131 @@
+package vendor
+
+import (
+	"maps"
+	"net/url"
+	"strings"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+// App is the client that the operator registered at a vendor.
+type App struct {
+	ClientID     string
+	ClientSecret secret.Text
+	RedirectURI  string // Deputy's callback
+}
+
+// With returns e with the endpoints that p gives in place of its own. It
+// returns a fault of kind Invalid: vendor_endpoint_invalid for an address that
+// cannot be one, vendor_endpoint_missing if the authorization or token endpoint
+// is given neither here nor in the catalogue.
+func (e Entry) With(p Endpoints) (Entry, error) {
+	if err := p.check("endpoints"); err != nil {
+		return Entry{}, err
+	}
+	for _, f := range []struct{ to, from *string }{
+		{&e.Endpoints.Authorization, &p.Authorization}, {&e.Endpoints.Token, &p.Token},
+		{&e.Endpoints.UserInfo, &p.UserInfo}, {&e.Endpoints.API, &p.API},
+	} {
+		if *f.from != "" {
+			*f.to = *f.from
+		}
+	}
+	if e.Endpoints.Authorization == "" || e.Endpoints.Token == "" {
+		return Entry{}, e.missing("authorization and token")
+	}
+	return e, nil
+}
+
+func (e Entry) missing(which string) error {
+	return fault.New(fault.Invalid, "vendor_endpoint_missing", "vendor %q has no %s endpoint of its own", e.ID, which).
+		WithFix("give it with the credential provider").WithSource("endpoints")
+}
+
+// CheckScopes returns a fault of kind Invalid (scope_refused) if one of the
+// scopes can never work at this vendor; it says why and names the scopes that
+// are refused. Scopes that the catalogue does not know pass: vendors add some
+// without notice.
+func (e Entry) CheckScopes(scopes name.Scopes) error {
+	var refused []string
+	var why string
+	for _, r := range e.RefusedScopes {
+		if scopes.Has(r.Scope) {
+			refused = append(refused, r.Scope)
+			why = e.fill(r.Why, "").EN
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	return fault.New(fault.Invalid, "scope_refused", "%s: %s", strings.Join(refused, ", "), why).
+		WithFix("remove %s from the scopes", strings.Join(refused, ", ")).WithSource("scopes")
+}
+
+// ConsoleHelp says where callback is registered at the vendor.
+func (e Entry) ConsoleHelp(callback string) Words { return e.fill(e.Console, callback) }
+
+// AuthorizeURL returns the address to which the browser is sent for consent
+// (RFC 6749, section 4.1.1; RFC 7636, section 4.3). codeChallenge is the S256
+// challenge and must not be empty, unless the vendor cannot do PKCE, in which
+// case it is not sent.
+func (e Entry) AuthorizeURL(app App, scopes name.Scopes, state, codeChallenge string) (string, error) {
+	if e.Endpoints.Authorization == "" {
+		return "", e.missing("authorization")
+	}
+	u, err := url.Parse(e.Endpoints.Authorization)
+	if err != nil {
+		return "", endpoint("endpoints.authorization", "is malformed")
+	}
+	if state == "" || app.ClientID == "" || app.RedirectURI == "" || (e.pkce() && codeChallenge == "") {
+		return "", fault.New(fault.Internal, "vendor_authorize", "an authorization request lacks state, client id, redirect URI or code challenge")
+	}
+	q := u.Query()
+	for k, v := range e.Authorize.Params {
+		q.Set(k, v)
+	}
+	q.Set("response_type", oauth.ResponseTypeCode)
+	q.Set("client_id", app.ClientID)
+	q.Set("redirect_uri", app.RedirectURI)
+	q.Set("state", state)
+	if scopes.Len() > 0 {
+		q.Set(e.Authorize.ScopeParam, strings.Join(scopes.List(), e.Authorize.ScopeSeparator))
+	}
+	if e.pkce() {
+		q.Set("code_challenge", codeChallenge)
+		q.Set("code_challenge_method", oauth.ChallengeS256)
+	}
+	// Some vendors decode "+" as a plus sign; a real one is written %2B here.
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
+	return u.String(), nil
+}
+
+func (e Entry) pkce() bool { return e.Authorize.PKCE != pkceNone }
+
+// grantParams returns what every token request of app says.
+func (e Entry) grantParams(app App, grantType string) map[string]string {
+	p := map[string]string{}
+	maps.Copy(p, e.Token.Params)
+	p["grant_type"] = grantType
+	if e.Token.Auth != AuthBasic {
+		p["client_id"] = app.ClientID
+	}
+	if e.Token.Auth == AuthPost {
+		p["client_secret"] = app.ClientSecret.RevealString()
+	}
+	return p
+}
+
+// fill puts the vendor's name and the callback into a text.
+func (e Entry) fill(w Words, callback string) Words {
+	if callback == "" {
+		callback = "the callback URL"
+	}
+	return Words{
+		EN: strings.NewReplacer("{vendor}", e.Name.EN, "{callback}", callback).Replace(w.EN),
+		ZH: strings.NewReplacer("{vendor}", e.Name.ZH, "{callback}", callback).Replace(w.ZH),
+	}
+}
