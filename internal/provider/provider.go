@@ -1,0 +1,72 @@
+// Package provider has the configured credential providers: how to get one kind of credential from one third party.
+package provider
+
+import (
+	"context"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/vendor"
+)
+
+// Flow says how a provider obtains tokens.
+type Flow string
+
+// UserFederation is the three-legged flow: each user authorizes for himself.
+const UserFederation Flow = "USER_FEDERATION"
+
+// TypeOAuth2 is the type of providers that hand out OAuth 2.0 access tokens.
+const TypeOAuth2 = "oauth2"
+
+// The actions that permits are given for, all on [Resource].
+const (
+	ActionCreate guard.Action = "provider.create"
+	ActionUpdate guard.Action = "provider.update"
+	ActionDelete guard.Action = "provider.delete"
+)
+
+// Resource is what permits for a provider name.
+func Resource(pool, provider string) guard.Resource {
+	return guard.Resource{Kind: "provider", Pool: pool, ID: provider}
+}
+
+// NotFound is the fault for a provider that does not exist; existing are the
+// names that its pool has.
+func NotFound(pool, provider string, existing []string) *fault.Error {
+	return fault.New(fault.NotFound, "provider_not_found", "there is no credential provider %q in workload pool %q", name.Clip(provider, 80), name.Clip(pool, 80)).
+		WithFix("%s", name.DidYouMean(provider, existing, "create the credential provider first, or correct the name"))
+}
+
+// Provider is one configured credential provider of a workload pool.
+type Provider struct {
+	ID           string // never reused, so that a provider made anew under an old name inherits nothing
+	Pool         string
+	Name         string
+	Type         string // TypeOAuth2
+	Vendor       string // id in the vendor catalogue
+	Flow         Flow
+	ClientID     string
+	SealedSecret []byte
+	Scopes       name.Scopes      // asked for when a request names none
+	Endpoints    vendor.Endpoints // replace the vendor's where set
+	Version      int64            // from 1; grows with each change
+	Created      time.Time
+	Updated      time.Time
+}
+
+// Store keeps providers. A name not found is the fault of [NotFound], with
+// near matches; one taken is of kind Conflict.
+type Store interface {
+	// CreateProvider needs a permit for ActionCreate.
+	CreateProvider(ctx context.Context, p guard.Permit, v Provider) error
+	// UpdateProvider replaces the provider whose version is v.Version-1, else it
+	// returns a fault of kind Conflict. It needs a permit for ActionUpdate.
+	UpdateProvider(ctx context.Context, p guard.Permit, v Provider) error
+	// DeleteProvider also deletes the grants and delegations of the provider. It
+	// needs a permit for ActionDelete.
+	DeleteProvider(ctx context.Context, p guard.Permit, pool, name string) error
+	Provider(ctx context.Context, pool, name string) (Provider, error)
+	Providers(ctx context.Context, pool string) ([]Provider, error)
+}

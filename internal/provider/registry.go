@@ -1,0 +1,188 @@
+package provider
+
+import (
+	"context"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/keys"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/vendor"
+)
+
+// Sealer seals client secrets; [keys.Ring] is one.
+type Sealer interface {
+	Seal(ctx context.Context, place keys.Place, plain secret.Text) ([]byte, error)
+	Open(ctx context.Context, place keys.Place, sealed []byte) (secret.Text, error)
+}
+
+// Registry creates, changes and deletes providers, and speaks to their vendors.
+type Registry struct {
+	Store       Store
+	Guard       *guard.Guard
+	Sealer      Sealer
+	Catalogue   vendor.Catalogue
+	Client      *vendor.Client
+	CallbackURL string // Deputy's own, the redirect URI of every provider
+	Now         func() time.Time
+}
+
+// Settings is what an operator says about a provider.
+type Settings struct {
+	Type         string // "" means TypeOAuth2
+	Vendor       string
+	Flow         Flow // "" means UserFederation
+	ClientID     string
+	ClientSecret secret.Text // on update, empty keeps the old one
+	Scopes       name.Scopes
+	Endpoints    vendor.Endpoints
+	CallbackURL  string // may be left out; anything but Deputy's own callback is refused
+}
+
+// Create checks the settings and makes a provider.
+func (r *Registry) Create(ctx context.Context, c name.Caller, pool, providerName string, s Settings) (Provider, error) {
+	p, err := r.Guard.Allow(ctx, c, ActionCreate, Resource(pool, providerName))
+	if err != nil {
+		return Provider{}, err
+	}
+	if err := name.Check("credential provider", providerName); err != nil {
+		return Provider{}, err
+	}
+	if s.ClientSecret.Empty() {
+		return Provider{}, fault.New(fault.Invalid, "client_secret_missing", "the provider has no client secret").
+			WithSource("clientSecret").WithFix("copy it from the third party's developer console")
+	}
+	now := r.Now().UTC()
+	made := Provider{ID: name.NewID("prv"), Pool: pool, Name: providerName, Version: 1, Created: now, Updated: now}
+	if err := r.apply(ctx, &made, s); err != nil {
+		return Provider{}, err
+	}
+	return made, r.Store.CreateProvider(ctx, p.With(providerName, made.Scopes, map[string]string{"vendor": made.Vendor}), made)
+}
+
+// Update checks the settings and replaces those of an existing provider.
+func (r *Registry) Update(ctx context.Context, c name.Caller, pool, providerName string, s Settings) (Provider, error) {
+	p, err := r.Guard.Allow(ctx, c, ActionUpdate, Resource(pool, providerName))
+	if err != nil {
+		return Provider{}, err
+	}
+	v, err := r.Store.Provider(ctx, pool, providerName)
+	if err != nil {
+		return Provider{}, err
+	}
+	if s.ClientSecret.Empty() {
+		// The secret is sealed for the version it was written with, so that the
+		// kept one has to be sealed again for the next version.
+		if s.ClientSecret, err = r.Sealer.Open(ctx, v.place(), v.SealedSecret); err != nil {
+			return Provider{}, err
+		}
+		defer s.ClientSecret.Clear()
+	}
+	v.Version++
+	v.Updated = r.Now().UTC()
+	if err := r.apply(ctx, &v, s); err != nil {
+		return Provider{}, err
+	}
+	return v, r.Store.UpdateProvider(ctx, p.With(providerName, v.Scopes, map[string]string{"vendor": v.Vendor}), v)
+}
+
+// apply validates s and writes it into v, whose identity and version are set.
+func (r *Registry) apply(ctx context.Context, v *Provider, s Settings) error {
+	if s.Type != "" && s.Type != TypeOAuth2 {
+		return fault.New(fault.Invalid, "provider_type_unknown", "there is no provider type %q", name.Clip(s.Type, 40)).WithSource("type").WithFix("use %q", TypeOAuth2)
+	}
+	if s.Flow == "" {
+		s.Flow = UserFederation
+	}
+	if s.Flow != UserFederation {
+		return fault.New(fault.Invalid, "flow_unknown", "there is no flow %q", name.Clip(string(s.Flow), 40)).WithSource("flow").WithFix("use %q", UserFederation)
+	}
+	if s.ClientID == "" || len(s.ClientID) > 512 {
+		return fault.New(fault.Invalid, "client_id_invalid", "the client id is empty or too long").WithSource("clientId").
+			WithFix("copy it from the third party's developer console")
+	}
+	if s.CallbackURL != "" && s.CallbackURL != r.CallbackURL {
+		return fault.New(fault.Invalid, "callback_url_wrong", "%q is not the address to which third parties must send people back", name.Clip(s.CallbackURL, 200)).
+			WithSource("callbackUrl").WithFix("leave it out, and register %s at the third party: it points at Deputy, never at an agent or its runtime", r.CallbackURL)
+	}
+	entry, err := r.Catalogue.Lookup(s.Vendor)
+	if err != nil {
+		return err
+	}
+	if _, err := entry.With(s.Endpoints); err != nil {
+		return err
+	}
+	if err := entry.CheckScopes(s.Scopes); err != nil {
+		return err
+	}
+	v.Type, v.Vendor, v.Flow, v.ClientID, v.Scopes, v.Endpoints = TypeOAuth2, s.Vendor, s.Flow, s.ClientID, s.Scopes, s.Endpoints
+	v.SealedSecret, err = r.Sealer.Seal(ctx, v.place(), s.ClientSecret)
+	return err
+}
+
+// Delete deletes a provider with all grants that people gave to it.
+func (r *Registry) Delete(ctx context.Context, c name.Caller, pool, providerName string) error {
+	p, err := r.Guard.Allow(ctx, c, ActionDelete, Resource(pool, providerName))
+	if err != nil {
+		return err
+	}
+	return r.Store.DeleteProvider(ctx, p.With(providerName, name.Scopes{}, nil), pool, providerName)
+}
+
+func (v Provider) place() keys.Place {
+	return keys.Place{Kind: "provider.secret", Pool: v.Pool, Provider: v.Name, Record: v.ID, Version: v.Version}
+}
+
+// Dialect is a provider made ready to speak to its third party.
+type Dialect struct {
+	Provider Provider
+	Entry    vendor.Entry
+	App      vendor.App
+	client   *vendor.Client
+}
+
+// Dialect opens the provider's secret and returns what is needed to speak for
+// it. The permit is the one for the step that needs it.
+func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerName string) (Dialect, error) {
+	if p.Caller().Kind == name.Nobody {
+		return Dialect{}, fault.New(fault.Internal, "permit_missing", "a provider's secret was asked for without a permit")
+	}
+	v, err := r.Store.Provider(ctx, pool, providerName)
+	if err != nil {
+		return Dialect{}, err
+	}
+	entry, err := r.Catalogue.Lookup(v.Vendor)
+	if err != nil {
+		return Dialect{}, err
+	}
+	if entry, err = entry.With(v.Endpoints); err != nil {
+		return Dialect{}, err
+	}
+	clientSecret, err := r.Sealer.Open(ctx, v.place(), v.SealedSecret)
+	if err != nil {
+		return Dialect{}, err
+	}
+	return Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.CallbackURL}, r.Client}, nil
+}
+
+// AuthorizeURL returns where the browser is sent to for consent.
+func (d Dialect) AuthorizeURL(scopes name.Scopes, state, codeChallenge string) (string, error) {
+	return d.Entry.AuthorizeURL(d.App, scopes, state, codeChallenge)
+}
+
+// Exchange redeems an authorization code.
+func (d Dialect) Exchange(ctx context.Context, code, codeVerifier secret.Text) (vendor.Tokens, error) {
+	return d.client.Exchange(ctx, d.Entry, d.App, code, codeVerifier)
+}
+
+// Refresh redeems a refresh token, which most vendors let be used only once.
+func (d Dialect) Refresh(ctx context.Context, refresh secret.Text) (vendor.Tokens, error) {
+	return d.client.Refresh(ctx, d.Entry, d.App, refresh, name.Scopes{})
+}
+
+// Account asks the third party whose account an access token opens.
+func (d Dialect) Account(ctx context.Context, access secret.Text) (vendor.Account, error) {
+	return d.client.Identity(ctx, d.Entry, access)
+}

@@ -1,0 +1,157 @@
+package userpool
+
+import (
+	"context"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+// What every implementation keeps to:
+//
+//   - A write begins with Permit.Check for the action named at the method on the
+//     Resource of its argument, and commits the permit's entry together with the
+//     change: both or neither.
+//   - A thing of one pool is never found, changed or counted under another.
+//   - What is not there is the fault of [NotFound]; what is there already, that
+//     of [Exists].
+//   - Times are kept in UTC to the millisecond. Lists keep their order.
+//   - Writes do not repeat the Check methods of the types: verbs and edges did.
+
+// Pools keeps pools.
+type Pools interface {
+	// CreatePool adds a pool; ActionCreatePool. A pool of that name: Exists("userpool", name).
+	CreatePool(ctx context.Context, p guard.Permit, pool Pool) error
+	// Pool returns the pool of that name, or NotFound("userpool", name).
+	Pool(ctx context.Context, name string) (Pool, error)
+	// Pools returns all pools in order of name.
+	Pools(ctx context.Context) ([]Pool, error)
+}
+
+// Users keeps users.
+type Users interface {
+	// CreateUser adds a user with Version 1, whatever u says; ActionCreateUser. A user of the same
+	// [LoginName] in the pool: Exists("user", user name). No such pool: NotFound("userpool", name).
+	CreateUser(ctx context.Context, p guard.Permit, u User) error
+	// User returns a user by id, or NotFound("user", id).
+	User(ctx context.Context, pool, id string) (User, error)
+	// UserByName returns the user with that [LoginName], or NotFound("user", user name).
+	UserByName(ctx context.Context, pool, userName string) (User, error)
+	// Users returns at most limit users in order of LoginName, those after the LoginName given.
+	Users(ctx context.Context, pool, after string, limit int) ([]User, error)
+	// UpdateUser replaces the user of the same pool and id if its version still is u.Version, and counts
+	// the version up; ActionUpdateUser. Otherwise Changed("user", id), or NotFound. CreatedAt stays.
+	UpdateUser(ctx context.Context, p guard.Permit, u User) error
+	// UpgradePassword replaces the password hash if it still is old, counting the version up and leaving
+	// PasswordChangedAt; ActionUpgradePassword. Otherwise Changed("user", id), or NotFound.
+	UpgradePassword(ctx context.Context, p guard.Permit, pool, id string, old, upgraded secret.Text) error
+	// DeleteUser removes a user with his sessions, codes and consents; ActionDeleteUser. NotFound if there is none.
+	DeleteUser(ctx context.Context, p guard.Permit, pool, id string) error
+}
+
+// Clients keeps clients.
+type Clients interface {
+	// CreateClient adds a client with Version 1, whatever c says; ActionCreateClient. A client of that name
+	// in the pool: Exists("client", name). No such pool: NotFound("userpool", name).
+	CreateClient(ctx context.Context, p guard.Permit, c Client) error
+	// Client returns a client by id, or NotFound("client", id).
+	Client(ctx context.Context, pool, id string) (Client, error)
+	// Clients returns the pool's clients in order of name.
+	Clients(ctx context.Context, pool string) ([]Client, error)
+	// UpdateClient replaces the client of the same pool and id if its version still is c.Version, and
+	// counts the version up; ActionUpdateClient. Otherwise Changed("client", id), or NotFound, or, for a name
+	// that another client has, Exists. CreatedAt stays.
+	UpdateClient(ctx context.Context, p guard.Permit, c Client) error
+	// DeleteClient removes a client with its codes and consents; ActionDeleteClient. NotFound if there is none.
+	DeleteClient(ctx context.Context, p guard.Permit, pool, id string) error
+}
+
+// Sessions keeps login sessions. That the user exists is the reader's to check
+// (see [Session.Alive]): he may go at any time.
+type Sessions interface {
+	// CreateSession adds a session; ActionCreateSession.
+	CreateSession(ctx context.Context, p guard.Permit, s Session) error
+	// Session returns the session with that token hash, dead or alive, or NotFound("session", "").
+	Session(ctx context.Context, pool string, tokenHash secret.Hash) (Session, error)
+	// ExtendSession sets LastUsedAt; ActionExtendSession. NotFound("session", id) if it has ended.
+	ExtendSession(ctx context.Context, p guard.Permit, pool, id string, usedAt time.Time) error
+	// EndSession removes a session; ActionEndSession. NotFound("session", id) if it has ended.
+	EndSession(ctx context.Context, p guard.Permit, pool, id string) error
+	// Sweep removes the sessions and codes of all pools whose ExpiresAt is before t, returning how many;
+	// ActionSweep on SweepResource. The entry is committed only when something was removed.
+	Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error)
+}
+
+// SweepResource is what guard permits about sweeping.
+func SweepResource() guard.Resource { return guard.Resource{Kind: "session"} }
+
+// Codes keeps authorization codes.
+type Codes interface {
+	// CreateCode adds a code; ActionCreateCode.
+	CreateCode(ctx context.Context, p guard.Permit, c Code) error
+	// Code returns the code with that hash, redeemed or not, expired or not, or NotFound("code", "").
+	Code(ctx context.Context, pool string, hash secret.Hash) (Code, error)
+	// RedeemCode marks the code with that id as redeemed at the time at; ActionRedeemCode. Of any
+	// number of calls, in any number of processes, exactly one returns nil; the others get [CodeUsed]. It is
+	// NotFound("code", id) if there is no such code.
+	RedeemCode(ctx context.Context, p guard.Permit, pool, id string, at time.Time) error
+}
+
+// Consents keeps remembered consents.
+type Consents interface {
+	// Consent returns what the user allowed the client; the empty set if nothing.
+	Consent(ctx context.Context, pool, userID, clientID string) (name.Scopes, error)
+	// SetConsent remembers c in place of what the user allowed this client before; ActionSetConsent.
+	SetConsent(ctx context.Context, p guard.Permit, c Consent) error
+}
+
+// Stores are all stores of this package together, for wiring and for the suite.
+type Stores interface {
+	Pools
+	Users
+	Clients
+	Sessions
+	Codes
+	Consents
+}
+
+// NotFound returns the fault for something that is not there. what is the
+// Resource's kind; id is what was asked for, and may be empty where it is secret.
+func NotFound(what, id string) *fault.Error {
+	if id == "" {
+		return fault.New(fault.NotFound, what+"_not_found", "there is no such %s", title(what))
+	}
+	return fault.New(fault.NotFound, what+"_not_found", "there is no %s %q", title(what), name.Clip(id, 80))
+}
+
+// Exists returns the fault for something that is there already.
+func Exists(what, id string) *fault.Error {
+	return fault.New(fault.Conflict, what+"_exists", "there is a %s %q already", title(what), name.Clip(id, 80)).
+		WithFix("choose another name, or change the one that is there")
+}
+
+// Changed returns the fault for something that changed since it was read.
+func Changed(what, id string) *fault.Error {
+	return fault.New(fault.Conflict, what+"_changed", "the %s %q was changed in between", title(what), name.Clip(id, 80)).
+		WithFix("read it again and repeat the change")
+}
+
+// CodeUsed returns the fault for the second redemption of a code.
+func CodeUsed() *fault.Error {
+	return fault.New(fault.Gone, "code_used", "the authorization code was used before").WithFix("start the login again")
+}
+
+// title returns what people call a thing of the given kind.
+func title(kind string) string {
+	switch kind {
+	case "userpool":
+		return "user pool"
+	case "code":
+		return "authorization code"
+	default:
+		return kind
+	}
+}

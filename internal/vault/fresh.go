@@ -1,0 +1,264 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/keys"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/vendor"
+)
+
+// Sealer seals tokens; [keys.Ring] is one.
+type Sealer interface {
+	Seal(ctx context.Context, place keys.Place, plain secret.Text) ([]byte, error)
+	Open(ctx context.Context, place keys.Place, sealed []byte) (secret.Text, error)
+}
+
+// Vault hands out fresh tokens.
+type Vault struct {
+	Store     Store
+	Sealer    Sealer
+	Guard     *guard.Guard
+	Refresher Refresher
+	Owner     string // names this process in leases; unique among replicas
+	Logger    *slog.Logger
+	Now       func() time.Time
+
+	flight     singleflight.Group
+	background sync.WaitGroup
+}
+
+const (
+	// leaseLife bounds how long a refresh may take. It is longer than the longest
+	// outbound request, so that a lease ends only when its owner is gone.
+	leaseLife = 45 * time.Second
+	// leasePoll is how often a process looks whether another one's refresh is done.
+	leasePoll = 200 * time.Millisecond
+)
+
+// Token is an access token that may be given away.
+type Token struct {
+	Access  secret.Text
+	Type    string
+	Expires time.Time // zero: unknown
+}
+
+// Fresh returns the access token of g, refreshed when it has expired. Inside
+// the margin before expiry it returns the present token and refreshes in the
+// background. p is the permit of the release that this is for.
+//
+// A grant that cannot be refreshed for good is marked [Reauthorize]; the error
+// then has the code "reauthorization_required".
+func (v *Vault) Fresh(ctx context.Context, p guard.Permit, g Grant) (Token, error) {
+	if g.State == Reauthorize {
+		return Token{}, reauthorizationRequired(g)
+	}
+	now := v.Now()
+	if g.Expires.IsZero() || now.Before(g.Expires) {
+		t, err := v.open(ctx, g)
+		if err != nil {
+			return Token{}, err
+		}
+		if !t.Refresh.Empty() && !g.Expires.IsZero() && g.Expires.Sub(now) < margin(g) {
+			v.refreshBehind(ctx, p, g)
+		}
+		return Token{t.Access, t.Type, g.Expires}, nil
+	}
+	fresh, err := v.refresh(ctx, p, g.ID)
+	if err != nil {
+		return Token{}, err
+	}
+	t, err := v.open(ctx, fresh)
+	return Token{t.Access, t.Type, fresh.Expires}, err
+}
+
+// margin is how long before its expiry a token is renewed: a tenth of its life
+// but at least a minute, and a little more at random so that tokens issued
+// together are not renewed together. For a life shorter than two minutes it is
+// half of the life.
+func margin(g Grant) time.Duration {
+	life := g.Expires.Sub(g.Updated)
+	m := max(time.Minute, life/10)
+	m += time.Duration(rand.Int64N(int64(m)/10 + 1))
+	return min(m, life/2)
+}
+
+// refreshBehind refreshes while the caller goes on with the present token.
+func (v *Vault) refreshBehind(ctx context.Context, p guard.Permit, g Grant) {
+	v.background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseLife)
+		defer cancel()
+		if _, err := v.refresh(ctx, p, g.ID); err != nil {
+			v.Logger.LogAttrs(ctx, slog.LevelWarn, "grant not refreshed ahead of expiry", slog.String("grant", g.ID), slog.Any("err", fault.As(err)))
+		}
+	})
+}
+
+// Wait returns when no background refresh is running.
+func (v *Vault) Wait() { v.background.Wait() }
+
+// refresh makes one refresh of a grant in this process, however many callers
+// want it. It is not bound to the context of the caller who came first: a
+// refresh token once sent must be seen through.
+func (v *Vault) refresh(ctx context.Context, p guard.Permit, id string) (Grant, error) {
+	done := v.flight.DoChan(id, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseLife)
+		defer cancel()
+		return v.refreshAlone(ctx, p, id)
+	})
+	select {
+	case r := <-done:
+		if r.Err != nil {
+			return Grant{}, r.Err
+		}
+		return r.Val.(Grant), nil
+	case <-ctx.Done():
+		return Grant{}, ctx.Err()
+	}
+}
+
+// refreshAlone takes the grant's lease and spends its refresh token, or waits
+// for the process that does. The grant is read inside the flight, so that a
+// caller who queued behind a refresh sees its result instead of repeating it.
+func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Grant, error) {
+	for {
+		g, err := v.Store.Grant(ctx, id)
+		if err != nil {
+			return Grant{}, err
+		}
+		if g.State == Reauthorize {
+			return Grant{}, reauthorizationRequired(g)
+		}
+		now := v.Now()
+		if g.Expires.IsZero() || g.Expires.Sub(now) >= margin(g) {
+			return g, nil // somebody else refreshed it
+		}
+		lease := Lease{GrantID: id, Version: g.Version, Owner: v.Owner + "/" + name.NewID("lse"), Until: now.Add(leaseLife)}
+		taken, err := v.Store.TakeLease(ctx, lease, now)
+		if err != nil {
+			return Grant{}, err
+		}
+		if taken {
+			return v.spend(ctx, p, g, lease)
+		}
+		select {
+		case <-time.After(leasePoll):
+		case <-ctx.Done():
+			return Grant{}, fault.Wrap(ctx.Err(), fault.Unavailable, "refresh_in_progress", "another replica is refreshing this grant and has not finished").WithFix("try again")
+		}
+	}
+}
+
+// spend redeems the refresh token under the lease. Having taken the lease has
+// also proved that the store is writable before a single-use token is sent.
+func (v *Vault) spend(ctx context.Context, p guard.Permit, g Grant, lease Lease) (Grant, error) {
+	old, err := v.open(ctx, g)
+	if err != nil {
+		return Grant{}, err
+	}
+	permit, err := v.Guard.Allow(ctx, p.Caller(), ActionRefresh, GrantResource(g.Pool, g.ID))
+	if err != nil {
+		return Grant{}, err
+	}
+	permit = permit.With(g.Provider, g.Scopes, nil)
+	next := g
+	next.Version++
+	if old.Refresh.Empty() {
+		return v.markReauthorize(ctx, permit, next, lease, "the access token has expired and the third party gave no refresh token")
+	}
+	got, err := v.Refresher.Refresh(ctx, permit, g.Pool, g.Provider, old.Refresh)
+	var failure *vendor.Failure
+	switch {
+	case errors.As(err, &failure) && failure.Class == vendor.ClassReauthorize:
+		return v.markReauthorize(ctx, permit, next, lease, failure.Explanation)
+	case err != nil:
+		// Unclear or transient: nothing is deleted and nothing is concluded.
+		if releaseErr := v.Store.ReleaseLease(ctx, lease); releaseErr != nil {
+			v.Logger.LogAttrs(ctx, slog.LevelWarn, "lease not released; it ends by itself", slog.String("grant", g.ID), slog.Any("err", fault.As(releaseErr)))
+		}
+		return Grant{}, err
+	}
+	if got.Refresh.Empty() {
+		got.Refresh = old.Refresh // RFC 6749, section 6: none in the answer means that the old one stays
+		if got.RefreshExpiresAt.IsZero() {
+			got.RefreshExpiresAt = g.RefreshExpires
+		}
+	}
+	granted := g.Scopes
+	if got.ScopesKnown {
+		granted = got.Scopes
+	}
+	if next, err = v.seal(ctx, next, got, granted); err != nil {
+		return Grant{}, err
+	}
+	return next, v.replace(ctx, permit, next, lease)
+}
+
+// replace writes the new tokens, trying again while the lease lasts: the old
+// refresh token is spent, so these are the only ones.
+func (v *Vault) replace(ctx context.Context, p guard.Permit, g Grant, lease Lease) error {
+	pause := 20 * time.Millisecond
+	for {
+		err := v.Store.ReplaceTokens(ctx, p, g, lease)
+		if err == nil || fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {
+			return err
+		}
+		v.Logger.LogAttrs(ctx, slog.LevelError, "refreshed tokens not stored; trying again", slog.String("grant", g.ID), slog.Any("err", fault.As(err)))
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, 2*time.Second)
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (v *Vault) markReauthorize(ctx context.Context, p guard.Permit, g Grant, lease Lease, reason string) (Grant, error) {
+	g.State, g.Reason, g.Updated = Reauthorize, reason, v.Now().UTC()
+	// The dead tokens are kept out of the new version: what cannot be used need not be kept.
+	plain, err := Tokens{}.encode()
+	if err != nil {
+		return Grant{}, err
+	}
+	if g.Sealed, err = v.Sealer.Seal(ctx, g.place(), plain); err != nil {
+		return Grant{}, err
+	}
+	if err := v.replace(ctx, p.Failed(reason), g, lease); err != nil {
+		return Grant{}, err
+	}
+	return Grant{}, reauthorizationRequired(g)
+}
+
+func reauthorizationRequired(g Grant) error {
+	return fault.New(fault.Conflict, "reauthorization_required", "the authorization at the third party has ended: %s", g.Reason).
+		WithFix("ask the user to authorize again")
+}
+
+// Clear removes what the caller's workload may use of its user's grant. It
+// reports whether there was anything to remove.
+func (v *Vault) Clear(ctx context.Context, c name.Caller, provider string) (bool, error) {
+	p, err := v.Guard.Allow(ctx, c, ActionClear, guard.Resource{Kind: "provider", Pool: c.Workload.Pool, ID: provider})
+	if err != nil {
+		return false, err
+	}
+	return v.Store.RemoveDelegation(ctx, p.With(provider, name.Scopes{}, nil), c.Workload, provider, c.User)
+}
+
+// Delete removes a grant with all its delegations.
+func (v *Vault) Delete(ctx context.Context, c name.Caller, pool, id string) error {
+	p, err := v.Guard.Allow(ctx, c, ActionDelete, GrantResource(pool, id))
+	if err != nil {
+		return err
+	}
+	return v.Store.DeleteGrant(ctx, p, pool, id)
+}

@@ -1,0 +1,143 @@
+package workload
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+// TokenType is the "typ" header of a workload access token. No other token of
+// Deputy has it, so none can be taken for one.
+const TokenType = "wat+jwt"
+
+// MaxTokenLife bounds the life of a workload access token.
+const MaxTokenLife = 15 * time.Minute
+
+// maxChain bounds the delegation chain of a token that is believed.
+const maxChain = 8
+
+// Tokens mints and verifies workload access tokens: signed JWTs whose subject
+// is the user acted for and whose "act" names the workload (RFC 8693, section
+// 4.1). The user's issuer stands in "sub_id" (RFC 9493, section 3.2.4), because
+// "iss" is Deputy itself.
+type Tokens struct {
+	Issuer      string // Deputy's public URL: "iss" and "aud"
+	TrustDomain string
+	Keys        []jwt.Key // the last one signs
+	Now         func() time.Time
+
+	set      jwt.Set
+	verdicts *jwt.Verdicts
+}
+
+type actor struct {
+	Subject string `json:"sub"`
+	Actor   *actor `json:"act,omitempty"`
+}
+
+type subjectID struct {
+	Format  string `json:"format"`
+	Issuer  string `json:"iss"`
+	Subject string `json:"sub"`
+}
+
+type tokenClaims struct {
+	Issuer    string     `json:"iss"`
+	Audience  string     `json:"aud"`
+	Subject   string     `json:"sub"`
+	SubjectID *subjectID `json:"sub_id,omitempty"`
+	Actor     *actor     `json:"act,omitempty"`
+	IssuedAt  int64      `json:"iat"`
+	Expires   int64      `json:"exp"`
+	ID        string     `json:"jti"`
+}
+
+// Ready prepares t for use, after its fields are set and before it is shared.
+func (t *Tokens) Ready() *Tokens {
+	t.set = jwt.NewSet(t.Keys...)
+	t.verdicts = jwt.NewVerdicts(t.Now)
+	return t
+}
+
+// JWKS returns the public keys, for offline verification.
+func (t *Tokens) JWKS() []byte { return t.set.JWKS() }
+
+// Mint returns a token with which w acts for u (zero: for itself), and its
+// expiry. chain holds the agents that called w on the user's behalf, nearest
+// first.
+func (t *Tokens) Mint(w name.Workload, u name.User, chain []name.Workload) (secret.Text, time.Time, error) {
+	now := t.Now()
+	expires := now.Add(MaxTokenLife).Truncate(time.Second)
+	c := tokenClaims{
+		Issuer: t.Issuer, Audience: t.Issuer, Subject: w.SPIFFEID(t.TrustDomain),
+		IssuedAt: now.Unix(), Expires: expires.Unix(), ID: name.NewID("wat"),
+	}
+	if !u.IsZero() {
+		c.Subject = u.Subject
+		c.SubjectID = &subjectID{"iss_sub", u.Issuer, u.Subject}
+		c.Actor = &actor{Subject: w.SPIFFEID(t.TrustDomain)}
+		link := c.Actor
+		for _, w := range chain {
+			link.Actor = &actor{Subject: w.SPIFFEID(t.TrustDomain)}
+			link = link.Actor
+		}
+	}
+	token, err := jwt.Sign(t.Keys[len(t.Keys)-1], TokenType, c)
+	if err != nil {
+		return secret.Text{}, time.Time{}, err
+	}
+	return secret.FromString(token), expires, nil
+}
+
+// Verify returns the caller that a token proves. A token that proves nothing is
+// a fault of kind Unauthenticated.
+func (t *Tokens) Verify(token secret.Text) (name.Caller, error) {
+	claims, err := t.verdicts.Verify(token.RevealString(), func(token string) (jwt.Claims, error) {
+		return t.set.Verify(token, jwt.Expect{
+			Issuer: t.Issuer, Audience: t.Issuer, Types: []string{TokenType},
+			Algorithms: []string{"ES256", "EdDSA"}, Now: t.Now,
+		})
+	})
+	if err != nil {
+		return name.Caller{}, err
+	}
+	return t.caller(claims.Raw)
+}
+
+func (t *Tokens) caller(raw json.RawMessage) (name.Caller, error) {
+	var c tokenClaims
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return name.Caller{}, badClaims(err)
+	}
+	self := c.Subject
+	caller := name.Caller{Kind: name.Agent}
+	if c.SubjectID != nil {
+		if c.SubjectID.Format != "iss_sub" || c.SubjectID.Subject != c.Subject || c.SubjectID.Issuer == "" || c.Actor == nil {
+			return name.Caller{}, badClaims(nil)
+		}
+		caller.User = name.User{Issuer: c.SubjectID.Issuer, Subject: c.Subject}
+		self = c.Actor.Subject
+	}
+	var err error
+	if caller.Workload, err = name.ParseSPIFFEID(t.TrustDomain, self); err != nil {
+		return name.Caller{}, badClaims(err)
+	}
+	if c.Actor != nil {
+		for a := c.Actor.Actor; a != nil; a = a.Actor {
+			w, err := name.ParseSPIFFEID(t.TrustDomain, a.Subject)
+			if err != nil || len(caller.Chain) == maxChain {
+				return name.Caller{}, badClaims(err)
+			}
+			caller.Chain = append(caller.Chain, w)
+		}
+	}
+	return caller, nil
+}
+
+func badClaims(err error) error {
+	return fault.Wrap(err, fault.Unauthenticated, "token_malformed", "the workload access token has claims that Deputy does not write")
+}
