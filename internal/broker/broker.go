@@ -1,0 +1,123 @@
+// Package broker is THE path: caller, provider and scopes become a credential or a link: policy, delegation, vault, refresh, audit.
+//
+// Every edge that hands out credentials — the native API, the facades, egress —
+// goes through [Broker.Credential]. There is no other way to a token.
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/vault"
+)
+
+// Broker answers requests for credentials.
+type Broker struct {
+	Store Store
+	Guard *guard.Guard
+	Vault *vault.Vault
+	Flow  *consent.Flow
+	Now   func() time.Time
+}
+
+// Found is everything that the store knows about a request.
+type Found struct {
+	ProviderType  string
+	DefaultScopes name.Scopes
+	Grant         vault.Grant      // zero: there is none
+	Delegation    vault.Delegation // zero: there is none
+}
+
+// Store is what the broker reads.
+type Store interface {
+	// FindCredential looks up provider, grant and delegation in one query. A
+	// provider that does not exist in the workload's pool is a fault of kind
+	// NotFound with code "provider_not_found" that lists near matches, a workload that does not exist
+	// (any more) one with code "workload_not_found".
+	FindCredential(ctx context.Context, w name.Workload, provider string, u name.User) (Found, error)
+}
+
+// Request is what an agent asks for.
+type Request struct {
+	Provider string
+	Scopes   name.Scopes // empty: the provider's default
+	Force    bool        // ask the user again, whatever is in the vault
+}
+
+// Credential is what may be given away.
+type Credential struct {
+	Token  vault.Token
+	Scopes name.Scopes // what the caller may use it for
+}
+
+// Answer is either a Credential or a Link that the user must open first.
+type Answer struct {
+	Credential *Credential
+	Link       *consent.Link
+}
+
+// Credential answers r for caller c, an agent acting for a user. When it
+// returns a credential, the audit entry for its release is durable.
+func (b *Broker) Credential(ctx context.Context, c name.Caller, r Request) (Answer, error) {
+	p, err := b.Guard.Allow(ctx, c, "credential.release", guard.Resource{Kind: "provider", Pool: c.Workload.Pool, ID: r.Provider})
+	if err != nil {
+		return Answer{}, err
+	}
+	if c.User.IsZero() {
+		return Answer{}, b.refuse(ctx, p, fault.New(fault.Forbidden, "user_required", "the flow %s needs a user, and the agent acts for nobody", provider.UserFederation).
+			WithFix("call with the workload access token that came with the user's request"))
+	}
+	found, err := b.Store.FindCredential(ctx, c.Workload, r.Provider, c.User)
+	if err != nil {
+		return Answer{}, b.refuse(ctx, p, err)
+	}
+	if r.Scopes.Len() == 0 {
+		r.Scopes = found.DefaultScopes
+	}
+	p = p.With(r.Provider, r.Scopes, nil)
+	kind, ready := decide(found, r)
+	if ready {
+		token, err := b.Vault.Fresh(ctx, p, found.Grant)
+		if err == nil {
+			if err := b.Guard.Record(ctx, p.Detail(map[string]string{"grant": found.Grant.ID})); err != nil {
+				token.Access.Clear()
+				return Answer{}, err
+			}
+			return Answer{Credential: &Credential{token, r.Scopes}}, nil
+		}
+		if !fault.HasCode(err, "reauthorization_required") {
+			return Answer{}, b.refuse(ctx, p, err)
+		}
+		kind = consent.KindGrant
+	}
+	link, err := b.Flow.Begin(ctx, c, kind, r.Provider, r.Scopes)
+	if err != nil {
+		return Answer{}, b.refuse(ctx, p, err)
+	}
+	return Answer{Link: &link}, nil
+}
+
+// decide says whether the vault can answer r, and else who has to be asked.
+func decide(found Found, r Request) (kind consent.Kind, ready bool) {
+	g := found.Grant
+	if r.Force || g.ID == "" || g.State != vault.Active || vault.Missing(g.Scopes, r.Scopes).Len() > 0 {
+		return consent.KindGrant, false
+	}
+	if found.Delegation.ID == "" || vault.Missing(found.Delegation.Scopes, r.Scopes).Len() > 0 {
+		return consent.KindDelegation, false
+	}
+	return "", true
+}
+
+// refuse records that a permitted request got no credential, and why.
+func (b *Broker) refuse(ctx context.Context, p guard.Permit, cause error) error {
+	if err := b.Guard.Record(ctx, p.Failed(fault.As(cause).Code)); err != nil {
+		return err
+	}
+	return cause
+}
