@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/vault"
+)
+
+// Authorizations keeps authorizations; it implements [consent.Store].
+type Authorizations struct{ DB *DB }
+
+const authorizationColumns = `id, kind, pool, provider, workload, issuer, subject, scopes, state, reason, message, link_hash, state_hash, browser_hash, sealed, version, created, expires, updated`
+
+// BeginAuthorization implements [consent.Store].
+func (s Authorizations) BeginAuthorization(ctx context.Context, p guard.Permit, a consent.Authorization) error {
+	return s.DB.change(ctx, p, consent.ActionBegin, a.Resource(), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, fault.New(fault.Conflict, "authorization_exists", "this authorization exists"),
+			`INSERT INTO authorizations (`+authorizationColumns+`)
+			 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT DO NOTHING`,
+			a.ID, string(a.Kind), a.Pool, a.Provider, a.Workload.Name, a.User.Issuer, a.User.Subject, a.Scopes.String(), string(a.State), a.Reason, a.Message,
+			a.LinkHash, a.StateHash, a.BrowserHash, a.Sealed, a.Version, ms(a.Created), ms(a.Expires), ms(a.Updated))
+	})
+}
+
+func (s Authorizations) find(ctx context.Context, id, where string, args ...any) (consent.Authorization, error) {
+	var a consent.Authorization
+	err := row(ctx, s.DB.read, consent.NotFound(id), func(sc scanner) error {
+		return sc.Scan(&a.ID, &a.Kind, &a.Pool, &a.Provider, &a.Workload.Name, &a.User.Issuer, &a.User.Subject, scopesText{&a.Scopes}, &a.State, &a.Reason, &a.Message,
+			&a.LinkHash, &a.StateHash, &a.BrowserHash, &a.Sealed, &a.Version, timeMS{&a.Created}, timeMS{&a.Expires}, timeMS{&a.Updated})
+	}, `SELECT `+authorizationColumns+` FROM authorizations WHERE `+where, args...)
+	a.Workload.Pool = a.Pool
+	return a, err
+}
+
+// Authorization implements [consent.Store].
+func (s Authorizations) Authorization(ctx context.Context, id string) (consent.Authorization, error) {
+	return s.find(ctx, id, `id = $1`, id)
+}
+
+// AuthorizationByLink implements [consent.Store].
+func (s Authorizations) AuthorizationByLink(ctx context.Context, linkHash string) (consent.Authorization, error) {
+	return s.find(ctx, "", `link_hash = $1`, linkHash)
+}
+
+// AuthorizationByState implements [consent.Store].
+func (s Authorizations) AuthorizationByState(ctx context.Context, stateHash string) (consent.Authorization, error) {
+	return s.find(ctx, "", `state_hash = $1 AND state_hash <> ''`, stateHash)
+}
+
+// PendingAuthorization implements [consent.Store].
+func (s Authorizations) PendingAuthorization(ctx context.Context, a consent.Authorization, t time.Time) (consent.Authorization, error) {
+	return s.find(ctx, "", `pool = $1 AND provider = $2 AND workload = $3 AND issuer = $4 AND subject = $5 AND state = $6 AND kind = $7 AND scopes = $8 AND expires > $9
+		ORDER BY created DESC, id LIMIT 1`,
+		a.Pool, a.Provider, a.Workload.Name, a.User.Issuer, a.User.Subject, string(consent.Pending), string(a.Kind), a.Scopes.String(), ms(t))
+}
+
+// Advance implements [consent.Store].
+func (s Authorizations) Advance(ctx context.Context, p guard.Permit, action guard.Action, a consent.Authorization) error {
+	return s.DB.change(ctx, p, action, a.Resource(), func(ctx context.Context, tx *txn) error { return advance(ctx, tx, a) })
+}
+
+// Complete implements [consent.Store].
+func (s Authorizations) Complete(ctx context.Context, p guard.Permit, action guard.Action, a consent.Authorization, g vault.Grant, d vault.Delegation) error {
+	return s.DB.change(ctx, p, action, a.Resource(), func(ctx context.Context, tx *txn) error {
+		if g.ID != "" {
+			if err := putGrant(ctx, tx, g); err != nil {
+				return err
+			}
+		}
+		if err := putDelegation(ctx, tx, d); err != nil {
+			return err
+		}
+		return advance(ctx, tx, a)
+	})
+}
+
+func advance(ctx context.Context, tx *txn, a consent.Authorization) error {
+	tx.topics = append(tx.topics, a.ID)
+	return must(ctx, tx, consent.Changed(a.ID),
+		`UPDATE authorizations SET state = $1, reason = $2, message = $3, state_hash = $4, browser_hash = $5, version = $6, updated = $7 WHERE id = $8 AND version = $9`,
+		string(a.State), a.Reason, a.Message, a.StateHash, a.BrowserHash, a.Version, ms(a.Updated), a.ID, a.Version-1)
+}

@@ -1,0 +1,67 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/agent"
+	"github.com/deputy-id/deputy/internal/agent/agenttest"
+	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/store"
+	"github.com/deputy-id/deputy/internal/store/storetest"
+	"github.com/deputy-id/deputy/internal/userpool/userpooltest"
+	"github.com/deputy-id/deputy/internal/workload"
+)
+
+func TestUserPools(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		userpooltest.Run(t, func(t *testing.T) userpooltest.Backend {
+			db, _ := open(t)
+			return userpooltest.Backend{Stores: store.UserPools{DB: db}, Entries: func(ctx context.Context) ([]audit.Entry, error) { return entries(ctx, db) }}
+		})
+	})
+}
+
+func entries(ctx context.Context, db *store.DB) ([]audit.Entry, error) {
+	records, err := store.Audit{DB: db}.AuditRecords(ctx, audit.Filter{Limit: 1000})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]audit.Entry, len(records))
+	for i, r := range records {
+		if list[i], err = r.Entry(); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func TestAgents(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		db, _ := open(t)
+		for _, pool := range []string{"default", "other"} {
+			p := storetest.Permit(t, workload.ActionCreatePool, workload.PoolResource(pool))
+			if err := (store.Workloads{DB: db}).CreatePool(t.Context(), p, workload.Pool{Name: pool}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		agenttest.TestStore(t, store.Agents{DB: db})
+	})
+}
+
+func TestAnAgentGetsItsWorkload(t *testing.T) {
+	db := storetest.SQLite(t)
+	p := storetest.Permit(t, workload.ActionCreatePool, workload.PoolResource("default"))
+	if err := (store.Workloads{DB: db}).CreatePool(t.Context(), p, workload.Pool{Name: "default"}); err != nil {
+		t.Fatal(err)
+	}
+	a := agent.Agent{Pool: "default", Name: "doc", Version: 1, Desired: agent.Running, CreatedAt: time.UnixMilli(1)}
+	if err := (store.Agents{DB: db}).PutAgent(t.Context(), storetest.Permit(t, agent.ActionPut, agent.Resource("default", "doc")), a); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (store.Workloads{DB: db}).Workload(t.Context(), name.Workload{Pool: "default", Name: "doc"}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,167 @@
+// Package store keeps everything: one SQL text for SQLite and PostgreSQL.
+//
+// Each noun's Store interface is implemented by a small type of its own over
+// one [DB]. A write checks its permit, makes its change and appends the permit's
+// audit entry in one transaction.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"io/fs"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/deputy-id/deputy/internal/fault"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// DB is an open database.
+type DB struct {
+	write *sql.DB // SQLite: one connection, so that writers queue here and not inside the engine
+	read  *sql.DB // PostgreSQL: the same as write
+	pg    *pgx.ConnConfig
+	bell  *bell
+
+	appendOne, appendMany *sql.Stmt
+	findCredential        *sql.Stmt
+}
+
+// opTimeout bounds every transaction: one that takes longer is stuck.
+const opTimeout = 15 * time.Second
+
+// OpenSQLite opens, and if need be creates, the database deputy.db in dir.
+func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
+	path := filepath.Join(dir, "deputy.db")
+	open := func(query url.Values, conns int) (*sql.DB, error) {
+		for _, pragma := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "temp_store(MEMORY)"} {
+			query.Add("_pragma", pragma)
+		}
+		u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}
+		db, err := sql.Open("sqlite", u.String())
+		if err == nil {
+			db.SetMaxOpenConns(conns)
+			db.SetMaxIdleConns(conns)
+		}
+		return db, err
+	}
+	w, err := open(url.Values{"_txlock": {"immediate"}}, 1)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	r, err := open(url.Values{"_pragma": {"query_only(ON)"}}, 4)
+	if err != nil {
+		return nil, errors.Join(unavailable(err), w.Close())
+	}
+	return (&DB{write: w, read: r, bell: newBell()}).prepare(ctx, goose.DialectSQLite3)
+}
+
+// OpenPostgres opens a PostgreSQL database by its URL.
+func OpenPostgres(ctx context.Context, databaseURL string) (*DB, error) {
+	config, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		// The parser's error may quote the password: it is left out.
+		return nil, fault.New(fault.Invalid, "database_url_invalid", "the database URL is not valid").
+			WithSource("--database").WithFix("write it as postgres://user:password@host:5432/database?sslmode=verify-full")
+	}
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(16)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return (&DB{write: db, read: db, pg: config, bell: newBell()}).prepare(ctx, goose.DialectPostgres)
+}
+
+// prepare migrates the schema, which is safe when several replicas start at
+// once, and prepares the statements of the hot path.
+func (db *DB) prepare(ctx context.Context, dialect goose.Dialect) (*DB, error) {
+	err := db.migrate(ctx, dialect)
+	for _, s := range []struct {
+		on   *sql.DB
+		stmt **sql.Stmt
+		text string
+	}{
+		{db.write, &db.appendOne, appendText(1)},
+		{db.write, &db.appendMany, appendText(appendChunk)},
+		{db.read, &db.findCredential, findCredentialText},
+	} {
+		if err == nil {
+			*s.stmt, err = s.on.PrepareContext(ctx, s.text)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(unavailable(err), db.Close())
+	}
+	if db.pg != nil {
+		db.bell.follow(db.pg)
+	}
+	return db, nil
+}
+
+func (db *DB) migrate(ctx context.Context, dialect goose.Dialect) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	var options []goose.ProviderOption
+	if dialect == goose.DialectPostgres {
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	provider, err := goose.NewProvider(dialect, db.write, files, options...)
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+// Close ends the connections. Calls that are running may fail.
+func (db *DB) Close() error {
+	db.bell.close()
+	var errs []error
+	if db.read != nil && db.read != db.write {
+		errs = append(errs, db.read.Close())
+	}
+	return errors.Join(append(errs, db.write.Close())...)
+}
+
+// Ping reports whether the database can be written to.
+func (db *DB) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	// A write that changes nothing: it takes the write lock and a commit.
+	_, err := db.write.ExecContext(ctx, `UPDATE audit_head SET id = id WHERE id = 0`)
+	return unavailable(err)
+}
+
+// unavailable makes a fault of a driver's error; faults and nil stay what they are.
+func unavailable(err error) error {
+	var f *fault.Error
+	if err == nil || errors.As(err, &f) {
+		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	text := strings.ToLower(err.Error())
+	fix := "check that the database runs and can be reached, and that its disk has space"
+	if strings.Contains(text, "unable to open database file") || strings.Contains(text, "permission denied") || strings.Contains(text, "readonly") {
+		fix = "check the rights of the data directory"
+	}
+	return fault.Wrap(err, fault.Unavailable, "store_unavailable", "the database does not work").WithFix("%s", fix)
+}

@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/provider"
+)
+
+// Providers keeps credential providers; it implements [provider.Store].
+type Providers struct{ DB *DB }
+
+const providerColumns = `pool, name, id, type, vendor, flow, client_id, sealed_secret, scopes, endpoints, version, created, updated`
+
+func scanProvider(v *provider.Provider) func(scanner) error {
+	return func(sc scanner) error {
+		return sc.Scan(&v.Pool, &v.Name, &v.ID, &v.Type, &v.Vendor, &v.Flow, &v.ClientID, &v.SealedSecret,
+			scopesText{&v.Scopes}, jsonText{&v.Endpoints}, &v.Version, timeMS{&v.Created}, timeMS{&v.Updated})
+	}
+}
+
+// CreateProvider implements [provider.Store].
+func (s Providers) CreateProvider(ctx context.Context, p guard.Permit, v provider.Provider) error {
+	endpoints, err := toJSON(v.Endpoints)
+	if err != nil {
+		return err
+	}
+	return s.DB.change(ctx, p, provider.ActionCreate, provider.Resource(v.Pool, v.Name), func(ctx context.Context, tx *txn) error {
+		if err := lockPool(ctx, tx, v.Pool); err != nil {
+			return err
+		}
+		return must(ctx, tx, fault.New(fault.Conflict, "provider_exists", "there is a credential provider %q in pool %q already", v.Name, v.Pool),
+			`INSERT INTO providers (`+providerColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`,
+			v.Pool, v.Name, v.ID, v.Type, v.Vendor, string(v.Flow), v.ClientID, v.SealedSecret, v.Scopes.String(), endpoints, v.Version, ms(v.Created), ms(v.Updated))
+	})
+}
+
+// UpdateProvider implements [provider.Store].
+func (s Providers) UpdateProvider(ctx context.Context, p guard.Permit, v provider.Provider) error {
+	endpoints, err := toJSON(v.Endpoints)
+	if err != nil {
+		return err
+	}
+	return s.DB.change(ctx, p, provider.ActionUpdate, provider.Resource(v.Pool, v.Name), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, fault.New(fault.Conflict, "provider_changed", "credential provider %q was changed or deleted in between", v.Name).WithFix("read it again and repeat the change"),
+			`UPDATE providers SET vendor = $1, flow = $2, client_id = $3, sealed_secret = $4, scopes = $5, endpoints = $6, version = $7, updated = $8
+			 WHERE pool = $9 AND name = $10 AND id = $11 AND version = $12`,
+			v.Vendor, string(v.Flow), v.ClientID, v.SealedSecret, v.Scopes.String(), endpoints, v.Version, ms(v.Updated), v.Pool, v.Name, v.ID, v.Version-1)
+	})
+}
+
+// DeleteProvider implements [provider.Store].
+func (s Providers) DeleteProvider(ctx context.Context, p guard.Permit, pool, providerName string) error {
+	return s.DB.change(ctx, p, provider.ActionDelete, provider.Resource(pool, providerName), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, provider.NotFound(pool, providerName, nil), `DELETE FROM providers WHERE pool = $1 AND name = $2`, pool, providerName)
+	})
+}
+
+// Provider implements [provider.Store].
+func (s Providers) Provider(ctx context.Context, pool, providerName string) (provider.Provider, error) {
+	var v provider.Provider
+	err := row(ctx, s.DB.read, provider.NotFound(pool, providerName, nil), scanProvider(&v),
+		`SELECT `+providerColumns+` FROM providers WHERE pool = $1 AND name = $2`, pool, providerName)
+	if fault.Is(err, fault.NotFound) {
+		return v, s.DB.providerNotFound(ctx, pool, providerName)
+	}
+	return v, err
+}
+
+func (db *DB) providerNotFound(ctx context.Context, pool, providerName string) error {
+	return provider.NotFound(pool, providerName, db.names(ctx, `SELECT name FROM providers WHERE pool = $1 ORDER BY name LIMIT 1000`, pool))
+}
+
+// Providers implements [provider.Store].
+func (s Providers) Providers(ctx context.Context, pool string) ([]provider.Provider, error) {
+	if _, err := (Workloads{s.DB}).WorkloadPool(ctx, pool); err != nil {
+		return nil, err
+	}
+	var list []provider.Provider
+	err := rows(ctx, s.DB.read, func(sc scanner) error {
+		var v provider.Provider
+		err := scanProvider(&v)(sc)
+		list = append(list, v)
+		return err
+	}, `SELECT `+providerColumns+` FROM providers WHERE pool = $1 ORDER BY name`, pool)
+	return list, err
+}

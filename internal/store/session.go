@@ -1,0 +1,114 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/userpool"
+)
+
+// CreateSession implements [userpool.Sessions].
+func (s UserPools) CreateSession(ctx context.Context, p guard.Permit, v userpool.Session) error {
+	return s.DB.change(ctx, p, userpool.ActionCreateSession, v.Resource(), func(ctx context.Context, tx *txn) error {
+		if err := lockUser(ctx, tx, v.Pool, v.UserID); err != nil {
+			return err
+		}
+		return must(ctx, tx, userpool.Exists("session", v.ID),
+			`INSERT INTO sessions (token_hash, id, pool, user_id, auth_time, last_used, expires) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+			v.TokenHash.String(), v.ID, v.Pool, v.UserID, ms(v.AuthTime), ms(v.LastUsedAt), ms(v.ExpiresAt))
+	})
+}
+
+// lockUser returns NotFound unless the user exists, and keeps him from being
+// deleted until the transaction ends.
+func lockUser(ctx context.Context, tx *txn, pool, id string) error {
+	return must(ctx, tx, userpool.NotFound("user", id), `UPDATE users SET id = id WHERE pool = $1 AND id = $2`, pool, id)
+}
+
+// Session implements [userpool.Sessions].
+func (s UserPools) Session(ctx context.Context, pool string, tokenHash secret.Hash) (userpool.Session, error) {
+	v := userpool.Session{Pool: pool, TokenHash: tokenHash}
+	err := row(ctx, s.DB.read, userpool.NotFound("session", ""), func(sc scanner) error {
+		return sc.Scan(&v.ID, &v.UserID, timeMS{&v.AuthTime}, timeMS{&v.LastUsedAt}, timeMS{&v.ExpiresAt})
+	}, `SELECT id, user_id, auth_time, last_used, expires FROM sessions WHERE token_hash = $1 AND pool = $2`, tokenHash.String(), pool)
+	return v, err
+}
+
+// ExtendSession implements [userpool.Sessions].
+func (s UserPools) ExtendSession(ctx context.Context, p guard.Permit, pool, id string, usedAt time.Time) error {
+	return s.DB.change(ctx, p, userpool.ActionExtendSession, userpool.SessionResource(pool, id), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, userpool.NotFound("session", id), `UPDATE sessions SET last_used = $1 WHERE pool = $2 AND id = $3`, ms(usedAt), pool, id)
+	})
+}
+
+// EndSession implements [userpool.Sessions].
+func (s UserPools) EndSession(ctx context.Context, p guard.Permit, pool, id string) error {
+	return s.DB.change(ctx, p, userpool.ActionEndSession, userpool.SessionResource(pool, id), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, userpool.NotFound("session", id), `DELETE FROM sessions WHERE pool = $1 AND id = $2`, pool, id)
+	})
+}
+
+// Sweep implements [userpool.Sessions].
+func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error) {
+	if err := p.Check(userpool.ActionSweep, userpool.SweepResource()); err != nil {
+		return 0, err
+	}
+	var swept int64
+	err := s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+		sessions, err := exec(ctx, tx, `DELETE FROM sessions WHERE expires < $1`, ms(t))
+		if err != nil {
+			return err
+		}
+		codes, err := exec(ctx, tx, `DELETE FROM codes WHERE expires < $1`, ms(t))
+		if err != nil {
+			return err
+		}
+		if swept = sessions + codes; swept == 0 {
+			return nil
+		}
+		return s.DB.appendAudit(ctx, tx, p.Entry())
+	})
+	return int(swept), err
+}
+
+// CreateCode implements [userpool.Codes].
+func (s UserPools) CreateCode(ctx context.Context, p guard.Permit, c userpool.Code) error {
+	return s.DB.change(ctx, p, userpool.ActionCreateCode, c.Resource(), func(ctx context.Context, tx *txn) error {
+		if err := lockUser(ctx, tx, c.Pool, c.UserID); err != nil {
+			return err
+		}
+		if err := must(ctx, tx, userpool.NotFound("client", c.ClientID), `UPDATE clients SET id = id WHERE pool = $1 AND id = $2`, c.Pool, c.ClientID); err != nil {
+			return err
+		}
+		return must(ctx, tx, userpool.Exists("code", c.ID),
+			`INSERT INTO codes (hash, id, pool, client_id, redirect_uri, challenge, nonce, scopes, user_id, auth_time, expires, redeemed)
+			 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
+			c.Hash.String(), c.ID, c.Pool, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.Scopes.String(), c.UserID, ms(c.AuthTime), ms(c.ExpiresAt), ms(c.RedeemedAt))
+	})
+}
+
+// Code implements [userpool.Codes].
+func (s UserPools) Code(ctx context.Context, pool string, hash secret.Hash) (userpool.Code, error) {
+	c := userpool.Code{Pool: pool, Hash: hash}
+	err := row(ctx, s.DB.read, userpool.NotFound("code", ""), func(sc scanner) error {
+		return sc.Scan(&c.ID, &c.ClientID, &c.RedirectURI, &c.Challenge, &c.Nonce, scopesText{&c.Scopes}, &c.UserID, timeMS{&c.AuthTime}, timeMS{&c.ExpiresAt}, timeMS{&c.RedeemedAt})
+	}, `SELECT id, client_id, redirect_uri, challenge, nonce, scopes, user_id, auth_time, expires, redeemed FROM codes WHERE hash = $1 AND pool = $2`, hash.String(), pool)
+	return c, err
+}
+
+// RedeemCode implements [userpool.Codes].
+func (s UserPools) RedeemCode(ctx context.Context, p guard.Permit, pool, id string, at time.Time) error {
+	return s.DB.change(ctx, p, userpool.ActionRedeemCode, userpool.CodeResource(pool, id), func(ctx context.Context, tx *txn) error {
+		n, err := exec(ctx, tx, `UPDATE codes SET redeemed = $1 WHERE pool = $2 AND id = $3 AND redeemed = 0`, ms(at), pool, id)
+		if err != nil || n == 1 {
+			return err
+		}
+		err = row(ctx, tx, userpool.NotFound("code", id), func(sc scanner) error { return sc.Scan(&n) }, `SELECT 1 FROM codes WHERE pool = $1 AND id = $2`, pool, id)
+		if err == nil {
+			err = userpool.CodeUsed()
+		}
+		return err
+	})
+}

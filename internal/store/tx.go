@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/name"
+)
+
+// change makes one permitted change: the permit is checked, do is run, and the
+// permit's entry is appended to the audit log, all in one transaction. do must
+// bear being run again, because a database may ask for that.
+func (db *DB) change(ctx context.Context, p guard.Permit, action guard.Action, r guard.Resource, do func(ctx context.Context, tx *txn) error) error {
+	if err := p.Check(action, r); err != nil {
+		return err
+	}
+	return db.transact(ctx, func(ctx context.Context, tx *txn) error {
+		if err := do(ctx, tx); err != nil {
+			return err
+		}
+		return db.appendAudit(ctx, tx, p.Entry())
+	})
+}
+
+// transact runs do in a transaction, again if the database aborted it in favour
+// of another one.
+func (db *DB) transact(ctx context.Context, do func(ctx context.Context, tx *txn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	var err error
+	for range 4 {
+		if err = db.once(ctx, do); !aborted(err) {
+			break
+		}
+	}
+	return unavailable(err)
+}
+
+// txn is a transaction with the topics that its commit announces.
+type txn struct {
+	*sql.Tx
+	topics []string // on every replica
+	here   []string // in this process only
+}
+
+func (db *DB) once(ctx context.Context, do func(ctx context.Context, tx *txn) error) error {
+	begun, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	tx := &txn{Tx: begun}
+	err = do(ctx, tx)
+	if err == nil {
+		err = db.bell.notify(ctx, tx)
+	}
+	if err != nil {
+		return errors.Join(err, ignoreDone(tx.Rollback()))
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	db.bell.committed(tx)
+	return nil
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}
+
+// aborted reports whether PostgreSQL ended the transaction because of another
+// one (serialization failure or deadlock).
+func aborted(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+}
+
+// exec runs one statement and returns how many rows it changed.
+func exec(ctx context.Context, tx *txn, text string, args ...any) (int64, error) {
+	result, err := tx.ExecContext(ctx, text, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// must runs one statement and returns none if it changed no row.
+func must(ctx context.Context, tx *txn, none error, text string, args ...any) error {
+	n, err := exec(ctx, tx, text, args...)
+	if err == nil && n == 0 {
+		return none
+	}
+	return err
+}
+
+// row scans the single row of a query and returns none if there is none.
+func row(ctx context.Context, q querier, none error, scan func(scanner) error, text string, args ...any) error {
+	err := scan(q.QueryRowContext(ctx, text, args...))
+	if errors.Is(err, sql.ErrNoRows) {
+		return none
+	}
+	return unavailable(err)
+}
+
+// rows scans every row of a query.
+func rows(ctx context.Context, q querier, scan func(scanner) error, text string, args ...any) error {
+	result, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer func() { _ = result.Close() }() // after Next has returned false, Err tells what there is to tell
+	for result.Next() {
+		if err := scan(result); err != nil {
+			return unavailable(err)
+		}
+	}
+	return unavailable(result.Err())
+}
+
+// querier is a database or a transaction.
+type querier interface {
+	QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row
+	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+}
+
+// scanner is a row.
+type scanner interface{ Scan(into ...any) error }
+
+// ms is a time as it is stored.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// timeMS scans a stored time.
+type timeMS struct{ t *time.Time }
+
+// Scan implements [sql.Scanner].
+func (s timeMS) Scan(v any) error {
+	n, ok := v.(int64)
+	if !ok {
+		return fault.New(fault.Internal, "store_type", "a stored time is not a number")
+	}
+	*s.t = time.Time{}
+	if n != 0 {
+		*s.t = time.UnixMilli(n).UTC()
+	}
+	return nil
+}
+
+// scopesText scans a stored scope set.
+type scopesText struct{ s *name.Scopes }
+
+// Scan implements [sql.Scanner].
+func (s scopesText) Scan(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fault.New(fault.Internal, "store_type", "a stored scope set is not text")
+	}
+	set, err := name.ParseScopes(text)
+	*s.s = set
+	return err
+}
+
+// jsonText scans and writes a value stored as JSON.
+type jsonText struct{ into any }
+
+// Scan implements [sql.Scanner].
+func (j jsonText) Scan(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fault.New(fault.Internal, "store_type", "stored JSON is not text")
+	}
+	return json.Unmarshal([]byte(text), j.into)
+}
+
+func toJSON(v any) (string, error) {
+	b, err := json.Marshal(v)
+	return string(b), err
+}

@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/broker"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/vault"
+	"github.com/deputy-id/deputy/internal/workload"
+)
+
+// Vault keeps grants and delegations; it implements [vault.Store],
+// consent.Grants and [broker.Store].
+type Vault struct{ DB *DB }
+
+const grantColumns = `g.id, g.pool, g.provider, g.issuer, g.subject, g.account_id, g.account_name, g.scopes, g.state, g.reason, g.sealed,
+	g.expires, g.refresh_expires, g.version, g.created, g.updated`
+
+// grantInto lists where the columns of a grant go.
+func grantInto(g *vault.Grant) []any {
+	return []any{&g.ID, &g.Pool, &g.Provider, &g.User.Issuer, &g.User.Subject, &g.Account.ID, &g.Account.Name, scopesText{&g.Scopes}, &g.State, &g.Reason,
+		&g.Sealed, timeMS{&g.Expires}, timeMS{&g.RefreshExpires}, &g.Version, timeMS{&g.Created}, timeMS{&g.Updated}}
+}
+
+// Grant implements [vault.Store].
+func (s Vault) Grant(ctx context.Context, id string) (vault.Grant, error) {
+	var g vault.Grant
+	err := row(ctx, s.DB.read, vault.NotFound(id), func(sc scanner) error { return sc.Scan(grantInto(&g)...) },
+		`SELECT `+grantColumns+` FROM grants g WHERE g.id = $1`, id)
+	return g, err
+}
+
+// Grants implements [vault.Store].
+func (s Vault) Grants(ctx context.Context, pool, after string, limit int) ([]vault.Grant, error) {
+	var list []vault.Grant
+	err := rows(ctx, s.DB.read, func(sc scanner) error {
+		var g vault.Grant
+		err := sc.Scan(grantInto(&g)...)
+		list = append(list, g)
+		return err
+	}, `SELECT `+grantColumns+` FROM grants g WHERE g.pool = $1 AND g.id > $2 ORDER BY g.id LIMIT $3`, pool, after, limit)
+	return list, err
+}
+
+// findCredentialText finds everything about a request for a credential in one
+// look: the provider, and what is there of grant and delegation. Without the
+// workload there is no row: a token outlives the deletion of its workload by
+// minutes.
+const findCredentialText = `SELECT p.type, p.scopes,
+	COALESCE(g.id, ''), COALESCE(g.pool, ''), COALESCE(g.provider, ''), COALESCE(g.issuer, ''), COALESCE(g.subject, ''),
+	COALESCE(g.account_id, ''), COALESCE(g.account_name, ''), COALESCE(g.scopes, ''), COALESCE(g.state, ''), COALESCE(g.reason, ''), g.sealed,
+	COALESCE(g.expires, 0), COALESCE(g.refresh_expires, 0), COALESCE(g.version, 0), COALESCE(g.created, 0), COALESCE(g.updated, 0),
+	COALESCE(d.id, ''), COALESCE(d.grant_id, ''), COALESCE(d.scopes, ''), COALESCE(d.created, 0), COALESCE(d.updated, 0)
+	FROM providers p
+	JOIN workloads w ON w.pool = p.pool AND w.name = $5
+	LEFT JOIN grants g ON g.pool = p.pool AND g.provider = p.name AND g.issuer = $3 AND g.subject = $4
+	LEFT JOIN delegations d ON d.grant_id = g.id AND d.pool = p.pool AND d.workload = $5
+	WHERE p.pool = $1 AND p.name = $2`
+
+// FindCredential implements [broker.Store].
+func (s Vault) FindCredential(ctx context.Context, w name.Workload, providerName string, u name.User) (broker.Found, error) {
+	var f broker.Found
+	into := append([]any{&f.ProviderType, scopesText{&f.DefaultScopes}}, grantInto(&f.Grant)...)
+	into = append(into, &f.Delegation.ID, &f.Delegation.GrantID, scopesText{&f.Delegation.Scopes}, timeMS{&f.Delegation.Created}, timeMS{&f.Delegation.Updated})
+	result, err := s.DB.findCredential.QueryContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name)
+	if err != nil {
+		return f, unavailable(err)
+	}
+	defer func() { _ = result.Close() }() // there is at most one row, and it has been read
+	if !result.Next() {
+		if err := result.Err(); err != nil {
+			return f, unavailable(err)
+		}
+		if _, err := (Providers{s.DB}).Provider(ctx, w.Pool, providerName); err != nil {
+			return f, err
+		}
+		return f, workload.NotFound(w, nil)
+	}
+	if err := result.Scan(into...); err != nil {
+		return f, unavailable(err)
+	}
+	if f.Delegation.ID != "" {
+		f.Delegation.Workload = w
+	}
+	return f, nil
+}
+
+// FindGrant implements consent.Grants.
+func (s Vault) FindGrant(ctx context.Context, w name.Workload, providerName string, u name.User) (vault.Grant, vault.Delegation, error) {
+	f, err := s.FindCredential(ctx, w, providerName, u)
+	return f.Grant, f.Delegation, err
+}
+
+// TakeLease implements [vault.Store].
+func (s Vault) TakeLease(ctx context.Context, l vault.Lease, now time.Time) (bool, error) {
+	var taken bool
+	err := s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+		n, err := exec(ctx, tx, `UPDATE grants SET lease_owner = $1, lease_until = $2 WHERE id = $3 AND version = $4 AND (lease_owner = '' OR lease_until <= $5)`,
+			l.Owner, ms(l.Until), l.GrantID, l.Version, ms(now))
+		taken = n == 1
+		return err
+	})
+	return taken && err == nil, err
+}
+
+// ReplaceTokens implements [vault.Store].
+func (s Vault) ReplaceTokens(ctx context.Context, p guard.Permit, g vault.Grant, l vault.Lease) error {
+	return s.DB.change(ctx, p, vault.ActionRefresh, vault.GrantResource(g.Pool, g.ID), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, vault.Changed(g.ID),
+			`UPDATE grants SET scopes = $1, state = $2, reason = $3, sealed = $4, expires = $5, refresh_expires = $6, version = $7, updated = $8, lease_owner = '', lease_until = 0
+			 WHERE id = $9 AND version = $10 AND lease_owner = $11`,
+			g.Scopes.String(), string(g.State), g.Reason, g.Sealed, ms(g.Expires), ms(g.RefreshExpires), g.Version, ms(g.Updated), g.ID, g.Version-1, l.Owner)
+	})
+}
+
+// ReleaseLease implements [vault.Store].
+func (s Vault) ReleaseLease(ctx context.Context, l vault.Lease) error {
+	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+		_, err := exec(ctx, tx, `UPDATE grants SET lease_owner = '', lease_until = 0 WHERE id = $1 AND lease_owner = $2`, l.GrantID, l.Owner)
+		return err
+	})
+}
+
+// RemoveDelegation implements [vault.Store].
+func (s Vault) RemoveDelegation(ctx context.Context, p guard.Permit, w name.Workload, providerName string, u name.User) (bool, error) {
+	var removed bool
+	err := s.DB.change(ctx, p, vault.ActionClear, provider.Resource(w.Pool, providerName), func(ctx context.Context, tx *txn) error {
+		removed = false
+		var grant string
+		// The no-op update locks the grant, so that two agents that leave at once cannot both think that the other one stays.
+		err := row(ctx, tx, vault.NotFound(""), func(sc scanner) error { return sc.Scan(&grant) },
+			`UPDATE grants SET id = id WHERE pool = $1 AND provider = $2 AND issuer = $3 AND subject = $4 RETURNING id`, w.Pool, providerName, u.Issuer, u.Subject)
+		if fault.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		n, err := exec(ctx, tx, `DELETE FROM delegations WHERE grant_id = $1 AND pool = $2 AND workload = $3`, grant, w.Pool, w.Name)
+		if err != nil || n == 0 {
+			return err
+		}
+		removed = true
+		_, err = exec(ctx, tx, `DELETE FROM grants WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM delegations WHERE grant_id = $1)`, grant)
+		return err
+	})
+	return removed, err
+}
+
+// DeleteGrant implements [vault.Store].
+func (s Vault) DeleteGrant(ctx context.Context, p guard.Permit, pool, id string) error {
+	return s.DB.change(ctx, p, vault.ActionDelete, vault.GrantResource(pool, id), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, vault.NotFound(id), `DELETE FROM grants WHERE id = $1 AND pool = $2`, id, pool)
+	})
+}
+
+// putGrant creates g, or replaces version g.Version-1 of it.
+func putGrant(ctx context.Context, tx *txn, g vault.Grant) error {
+	if g.Version > 1 {
+		return must(ctx, tx, vault.Changed(g.ID),
+			`UPDATE grants SET account_id = $1, account_name = $2, scopes = $3, state = $4, reason = $5, sealed = $6, expires = $7, refresh_expires = $8, version = $9, updated = $10,
+			 lease_owner = '', lease_until = 0 WHERE id = $11 AND version = $12`,
+			g.Account.ID, g.Account.Name, g.Scopes.String(), string(g.State), g.Reason, g.Sealed, ms(g.Expires), ms(g.RefreshExpires), g.Version, ms(g.Updated), g.ID, g.Version-1)
+	}
+	return must(ctx, tx, vault.Changed(g.ID),
+		`INSERT INTO grants (id, pool, provider, issuer, subject, account_id, account_name, scopes, state, reason, sealed, expires, refresh_expires, version, lease_owner, lease_until, created, updated)
+		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', 0, $15, $16) ON CONFLICT DO NOTHING`,
+		g.ID, g.Pool, g.Provider, g.User.Issuer, g.User.Subject, g.Account.ID, g.Account.Name, g.Scopes.String(), string(g.State), g.Reason, g.Sealed,
+		ms(g.Expires), ms(g.RefreshExpires), g.Version, ms(g.Created), ms(g.Updated))
+}
+
+// putDelegation creates d, or replaces the scopes of the one that its workload has.
+func putDelegation(ctx context.Context, tx *txn, d vault.Delegation) error {
+	_, err := exec(ctx, tx,
+		`INSERT INTO delegations (id, grant_id, pool, workload, scopes, created, updated) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		 ON CONFLICT (grant_id, pool, workload) DO UPDATE SET scopes = excluded.scopes, updated = excluded.updated`,
+		d.ID, d.GrantID, d.Workload.Pool, d.Workload.Name, d.Scopes.String(), ms(d.Created), ms(d.Updated))
+	return err
+}

@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/workload"
+)
+
+// Workloads keeps workload pools and workloads; it implements [workload.Store].
+type Workloads struct{ DB *DB }
+
+// CreatePool implements [workload.Store].
+func (s Workloads) CreatePool(ctx context.Context, p guard.Permit, pool workload.Pool) error {
+	return s.DB.change(ctx, p, workload.ActionCreatePool, workload.PoolResource(pool.Name), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, fault.New(fault.Conflict, "workload_pool_exists", "there is a workload pool %q already", pool.Name),
+			`INSERT INTO workload_pools (name, description, created) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			pool.Name, pool.Description, ms(pool.Created))
+	})
+}
+
+// WorkloadPool implements [workload.Store].
+func (s Workloads) WorkloadPool(ctx context.Context, pool string) (workload.Pool, error) {
+	var found workload.Pool
+	err := row(ctx, s.DB.read, workload.PoolNotFound(pool), func(sc scanner) error {
+		return sc.Scan(&found.Name, &found.Description, timeMS{&found.Created})
+	}, `SELECT name, description, created FROM workload_pools WHERE name = $1`, pool)
+	return found, err
+}
+
+// WorkloadPools implements [workload.Store].
+func (s Workloads) WorkloadPools(ctx context.Context) ([]workload.Pool, error) {
+	var list []workload.Pool
+	err := rows(ctx, s.DB.read, func(sc scanner) error {
+		var pool workload.Pool
+		err := sc.Scan(&pool.Name, &pool.Description, timeMS{&pool.Created})
+		list = append(list, pool)
+		return err
+	}, `SELECT name, description, created FROM workload_pools ORDER BY name`)
+	return list, err
+}
+
+// CreateWorkload implements [workload.Store].
+func (s Workloads) CreateWorkload(ctx context.Context, p guard.Permit, w workload.Workload) error {
+	return s.DB.change(ctx, p, workload.ActionCreate, workload.Resource(w.Identity), func(ctx context.Context, tx *txn) error {
+		if err := lockPool(ctx, tx, w.Identity.Pool); err != nil {
+			return err
+		}
+		return must(ctx, tx, fault.New(fault.Conflict, "workload_exists", "there is a workload %q in pool %q already", w.Identity.Name, w.Identity.Pool),
+			`INSERT INTO workloads (pool, name, description, created) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+			w.Identity.Pool, w.Identity.Name, w.Description, ms(w.Created))
+	})
+}
+
+// lockPool returns NotFound unless the workload pool exists, and keeps it from
+// being deleted until the transaction ends.
+func lockPool(ctx context.Context, tx *txn, pool string) error {
+	return must(ctx, tx, workload.PoolNotFound(pool), `UPDATE workload_pools SET name = name WHERE name = $1`, pool)
+}
+
+// Workload implements [workload.Store].
+func (s Workloads) Workload(ctx context.Context, w name.Workload) (workload.Workload, error) {
+	found := workload.Workload{Identity: w}
+	err := row(ctx, s.DB.read, workload.NotFound(w, nil), func(sc scanner) error {
+		return sc.Scan(&found.Description, timeMS{&found.Created})
+	}, `SELECT description, created FROM workloads WHERE pool = $1 AND name = $2`, w.Pool, w.Name)
+	if fault.Is(err, fault.NotFound) {
+		return workload.Workload{}, workload.NotFound(w, s.DB.names(ctx, `SELECT name FROM workloads WHERE pool = $1 ORDER BY name LIMIT 1000`, w.Pool))
+	}
+	return found, err
+}
+
+// names returns a column of names for the message of a fault; a database that
+// fails here has failed before, and the message does without.
+func (db *DB) names(ctx context.Context, text string, args ...any) []string {
+	var list []string
+	if err := rows(ctx, db.read, func(sc scanner) error {
+		var n string
+		err := sc.Scan(&n)
+		list = append(list, n)
+		return err
+	}, text, args...); err != nil {
+		return nil
+	}
+	return list
+}
+
+// Workloads implements [workload.Store].
+func (s Workloads) Workloads(ctx context.Context, pool string) ([]workload.Workload, error) {
+	if _, err := s.WorkloadPool(ctx, pool); err != nil {
+		return nil, err
+	}
+	var list []workload.Workload
+	err := rows(ctx, s.DB.read, func(sc scanner) error {
+		w := workload.Workload{Identity: name.Workload{Pool: pool}}
+		err := sc.Scan(&w.Identity.Name, &w.Description, timeMS{&w.Created})
+		list = append(list, w)
+		return err
+	}, `SELECT name, description, created FROM workloads WHERE pool = $1 ORDER BY name`, pool)
+	return list, err
+}
+
+// DeleteWorkload implements [workload.Store].
+func (s Workloads) DeleteWorkload(ctx context.Context, p guard.Permit, w name.Workload) error {
+	return s.DB.change(ctx, p, workload.ActionDelete, workload.Resource(w), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, workload.NotFound(w, nil), `DELETE FROM workloads WHERE pool = $1 AND name = $2`, w.Pool, w.Name)
+	})
+}
