@@ -178,8 +178,8 @@ func TestStore(t *testing.T, s agent.Store) {
 	if err := put(second); err != nil {
 		t.Error(err)
 	}
-	if got, err := s.Agent(ctx, "default", "a"); err != nil || !cmp.Equal(second, got) {
-		t.Errorf("second version: %v\n%s", err, cmp.Diff(second, got))
+	if got, err := s.Agent(ctx, "default", "a"); err != nil || !cmp.Equal(second, got, cmpopts.EquateEmpty()) {
+		t.Errorf("second version: %v\n%s", err, cmp.Diff(second, got, cmpopts.EquateEmpty()))
 	}
 	testPermits(t, s, make("default", "a", 3))
 	if err := s.DeleteAgent(ctx, Permit(t, agent.ActionDelete, "default", "a"), "default", "a"); err != nil {
