@@ -53,7 +53,7 @@ func TestDo(t *testing.T) {
 	c := client(t, outbound.Config{Allow: []string{hostPort}, UserAgent: "deputy/1.2"})
 	header := http.Header{"X-Mine": {"m"}}
 	resp, err := c.Do(t.Context(), outbound.Request{Method: "POST", URL: server.URL + "/a?b=c", Header: header, Body: []byte("body")})
-	if err != nil || resp.Status != 418 || string(resp.Body) != "got body" || resp.Header.Get("X-Seen") != "POST /a?b=c deputy/1.2 m " {
+	if err != nil || resp.Status != 418 || string(resp.Body) != "got body" || resp.Header.Get("X-Seen") != "POST /a?b=c deputy/1.2 m" {
 		t.Errorf("got %d %q %v, %v", resp.Status, resp.Body, resp.Header, err)
 	}
 	if len(header) != 1 {

@@ -44,6 +44,8 @@ const (
 	leaseLife = 45 * time.Second
 	// leasePoll is how often a process looks whether another one's refresh is done.
 	leasePoll = 200 * time.Millisecond
+	// racePatience is how long somebody else's result of a spent refresh token is waited for.
+	racePatience = 3 * time.Second
 )
 
 // Token is an access token that may be given away.
@@ -179,6 +181,8 @@ func (v *Vault) spend(ctx context.Context, p guard.Permit, g Grant, lease Lease)
 	got, err := v.Refresher.Refresh(ctx, permit, g.Pool, g.Provider, old.Refresh)
 	var failure *vendor.Failure
 	switch {
+	case errors.As(err, &failure) && failure.Class == vendor.ClassRace:
+		return v.lostRace(ctx, permit, next, lease, failure.Explanation)
 	case errors.As(err, &failure) && failure.Class == vendor.ClassReauthorize:
 		return v.markReauthorize(ctx, permit, next, lease, failure.Explanation)
 	case err != nil:
@@ -202,6 +206,30 @@ func (v *Vault) spend(ctx context.Context, p guard.Permit, g Grant, lease Lease)
 		return Grant{}, err
 	}
 	return next, v.replace(ctx, permit, next, lease)
+}
+
+// lostRace is for a third party that says that the refresh token was used
+// already. Somebody whose lease has ended may be about to store what he got for
+// it: that is waited for. When nothing comes, the result is lost, and with it
+// the grant.
+func (v *Vault) lostRace(ctx context.Context, p guard.Permit, next Grant, lease Lease, reason string) (Grant, error) {
+	patience := time.NewTimer(racePatience)
+	defer patience.Stop()
+	look := time.NewTicker(leasePoll)
+	defer look.Stop()
+	for {
+		g, err := v.Store.Grant(ctx, next.ID)
+		if err != nil || g.Version >= next.Version {
+			return g, err
+		}
+		select {
+		case <-look.C:
+		case <-patience.C:
+			return v.markReauthorize(ctx, p, next, lease, reason)
+		case <-ctx.Done():
+			return Grant{}, ctx.Err()
+		}
+	}
 }
 
 // replace writes the new tokens, trying again while the lease lasts: the old

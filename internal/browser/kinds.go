@@ -1,0 +1,109 @@
+package browser
+
+// Mood is how a notice looks.
+type Mood string
+
+// The moods. The zero Mood is neutral.
+const (
+	OK      Mood = "ok"
+	Warning Mood = "warning"
+	Failure Mood = "error"
+)
+
+// Notice is a page that tells something: an error, a success, that a link was
+// made for somebody else.
+type Notice struct {
+	Brand  string // whose page it is, such as the user pool's name; "" is Deputy
+	Mood   Mood
+	Title  Text
+	Text   Text
+	Detail Text   // what to do, or what else is known; may be empty
+	Facts  []Fact // what came, what is allowed
+	Links  []Link // at most two; the first is the main one
+	Code   string // stable error code, shown small; may be empty
+}
+
+// Fact is a labelled value, shown to be read exactly and copied.
+type Fact struct {
+	Label  Text
+	Values []string
+}
+
+// Link leads on from a notice. URLs that are not http(s) or relative are not rendered.
+type Link struct {
+	Label Text
+	URL   string
+}
+
+func (n Notice) frame() frame { return frame{kind: "notice", title: n.Title, brand: n.Brand} }
+
+// Decision is a page on which a person allows or denies. The form has the
+// hidden inputs and a submit button named "decision" with the value "allow"
+// (#allow) or "deny" (#deny).
+type Decision struct {
+	Brand   string
+	Title   Text   // "Allow access?"
+	Who     string // who asks, in his own words: shown apart, as a name only
+	Text    Text   // what it is about
+	Items   []Item // what is asked for, in words
+	Note    Text   // under the items: who the person is logged in as, what happens next; may be empty
+	Action  string // where the form is sent, by POST
+	Hidden  []Hidden
+	Allow   Text     // label; empty is "Allow"
+	Deny    Text     // label; empty is "Deny"
+	Targets []string // addresses outside the site to which the answer may redirect; see [Headers]
+}
+
+// Item is one thing that is asked for.
+type Item struct {
+	Title  Text
+	Detail string // its technical name, such as the scope; may be empty
+}
+
+// Hidden is a hidden input.
+type Hidden struct{ Name, Value string }
+
+func (d Decision) frame() frame {
+	return frame{kind: "decision", title: d.Title, brand: d.Brand, targets: d.Targets}
+}
+
+// AllowLabel returns the label of the allow button.
+func (d Decision) AllowLabel() Text { return orText(d.Allow, Text{"Allow", "允许"}) }
+
+// DenyLabel returns the label of the deny button.
+func (d Decision) DenyLabel() Text { return orText(d.Deny, Text{"Deny", "拒绝"}) }
+
+func orText(t, otherwise Text) Text {
+	if t.IsZero() {
+		return otherwise
+	}
+	return t
+}
+
+// Form is a page with inputs, such as a login. The submit button is #submit.
+type Form struct {
+	Brand   string
+	Title   Text
+	Text    Text // may be empty
+	Error   Text // what was wrong with the last submission; may be empty
+	Inputs  []Input
+	Submit  Text
+	Action  string // where the form is sent, by POST
+	Hidden  []Hidden
+	Targets []string // addresses outside the site to which the answer may redirect; see [Headers]
+	Again   string   // path that shows this form by GET: for the language switch, when the page answers a POST
+}
+
+// Input is one line to fill in; its name is its id too.
+type Input struct {
+	Name         string
+	Label        Text
+	Type         string // "text", "password", …
+	Autocomplete string // HTML autofill token: "username", "current-password"
+	Value        string // filled in already; never a password
+	Autofocus    bool
+}
+
+func (f Form) frame() frame {
+	return frame{kind: "form", title: f.Title, brand: f.Brand, targets: f.Targets, again: f.Again}
+}

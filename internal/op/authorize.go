@@ -1,0 +1,193 @@
+package op
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/userpool"
+)
+
+// authorize is the authorization endpoint (OpenID Connect Core 1.0, section
+// 3.1.2): it sends the person to log in, asks for consent, or answers at once.
+type authorize struct {
+	base
+	requests requestParser
+	answers  answerer
+	logins   *Logins
+	consents userpool.Consents
+	site     *browser.Site
+}
+
+func (e authorize) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	ctx := r.Context()
+	a, err := e.requests.parse(ctx, pool, r.URL.RawQuery)
+	if err != nil {
+		return e.answers.fail(w, pool, err)
+	}
+	login, loggedIn, err := e.logins.SessionUser(r, e.issuer(pool))
+	if err != nil {
+		return err
+	}
+	if a.needsLogin(login, loggedIn, e.now()) {
+		if a.prompt(oauth.PromptNone) {
+			return e.answers.refuse(w, pool, a, oauth.CodeLoginRequired, "nobody is logged in, or not lately enough")
+		}
+		to, err := e.logins.LoginURL(e.issuer(pool), poolPath(pool.Name, "/authorize?")+a.afterLogin())
+		if err != nil {
+			return err
+		}
+		redirect(w, to)
+		return nil
+	}
+	allowed, err := e.consents.Consent(ctx, pool.Name, login.user.ID, a.client.ID)
+	if err != nil {
+		return err
+	}
+	if allowed.Covers(a.scopes) && !a.prompt(oauth.PromptConsent) {
+		return e.answers.code(w, r, pool, a, login)
+	}
+	if a.prompt(oauth.PromptNone) {
+		return e.answers.refuse(w, pool, a, oauth.CodeConsentRequired, "the user has not allowed this yet")
+	}
+	e.pages.Render(w, r, http.StatusOK, consentPage(pool, a, login, e.site.FormToken(w, r, consentPurpose(pool, a, login)...)))
+	return nil
+}
+
+// authorizePost turns a request sent by POST (OpenID Connect Core 1.0, section
+// 3.1.2.1) into one by GET: only there does the browser send its session along
+// when another site made the request (SameSite=Lax).
+type authorizePost struct{ base }
+
+func (e authorizePost) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	q, err := oauth.ParseForm(r, maxRequest)
+	if err != nil {
+		return err
+	}
+	redirect(w, poolPath(pool.Name, "/authorize?")+q.Encode())
+	return nil
+}
+
+// consentPurpose binds a consent form to the login and to the whole request.
+func consentPurpose(pool userpool.Pool, a authRequest, l Login) []string {
+	return []string{"consent", pool.Name, l.Binding, a.raw}
+}
+
+// consent takes the answer of the consent page.
+type consent struct {
+	base
+	requests requestParser
+	answers  answerer
+	logins   *Logins
+	consents userpool.Consents
+	site     *browser.Site
+	guard    *guard.Guard
+}
+
+func (e consent) submit(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	ctx := r.Context()
+	form, err := oauth.ParseForm(r, maxBody)
+	if err != nil {
+		return err
+	}
+	a, err := e.requests.parse(ctx, pool, form.Get("request"))
+	var answer *redirectError
+	if errors.As(err, &answer) {
+		// Not redirected before the form's token says that we showed this request, and that was when it was right.
+		return fault.New(fault.Invalid, "request_changed", "the authorization request is no longer valid").WithFix("start again at the application")
+	}
+	if err != nil {
+		return err
+	}
+	login, loggedIn, err := e.logins.SessionUser(r, e.issuer(pool))
+	if err != nil {
+		return err
+	}
+	if err := e.site.CheckForm(r, form.Get(browser.FormField), consentPurpose(pool, a, login)...); err != nil || !loggedIn {
+		return fault.Wrap(err, fault.Forbidden, "form_foreign", "this form was not made for this browser, or it is out of date")
+	}
+	switch form.Get("decision") {
+	case "allow":
+		if err := e.remember(r, pool, a, login); err != nil {
+			return err
+		}
+		return e.answers.code(w, r, pool, a, login)
+	case "deny":
+		return e.answers.refuse(w, pool, a, oauth.CodeAccessDenied, "the user denied the request")
+	default:
+		return fault.New(fault.Invalid, "decision_missing", "the form has no decision").WithFix("choose allow or deny")
+	}
+}
+
+func (e consent) remember(r *http.Request, pool userpool.Pool, a authRequest, l Login) error {
+	ctx := r.Context()
+	before, err := e.consents.Consent(ctx, pool.Name, l.user.ID, a.client.ID)
+	if err != nil {
+		return err
+	}
+	c := userpool.Consent{Pool: pool.Name, UserID: l.user.ID, ClientID: a.client.ID, Scopes: before.Union(a.scopes), GrantedAt: e.now()}
+	p, err := e.guard.Allow(ctx, l.caller(), userpool.ActionSetConsent, c.Resource())
+	if err != nil {
+		return err
+	}
+	return e.consents.SetConsent(ctx, p.With("", c.Scopes, map[string]string{"client": a.client.ID}), c)
+}
+
+// answerer answers authorization requests by redirect. Every answer names the
+// issuer (RFC 9207), so that a client of several providers cannot be made to mix
+// them up.
+type answerer struct {
+	base
+	codes userpool.Codes
+	guard *guard.Guard
+}
+
+// code answers with a fresh authorization code.
+func (e answerer) code(w http.ResponseWriter, r *http.Request, pool userpool.Pool, a authRequest, l Login) error {
+	ctx := r.Context()
+	value := userpool.NewCode()
+	c := userpool.Code{
+		Hash: userpool.HashCode(value), ID: name.NewID("code"), Pool: pool.Name, ClientID: a.client.ID, RedirectURI: a.redirectURI,
+		Challenge: a.challenge, Nonce: a.nonce, Scopes: a.scopes, UserID: l.user.ID, AuthTime: l.session.AuthTime,
+		ExpiresAt: e.now().Add(userpool.CodeLifetime),
+	}
+	p, err := e.guard.Allow(ctx, l.caller(), userpool.ActionCreateCode, c.Resource())
+	if err != nil {
+		return err
+	}
+	if err := e.codes.CreateCode(ctx, p.With("", a.scopes, map[string]string{"client": a.client.ID}), c); err != nil {
+		return err
+	}
+	e.send(w, pool, a, url.Values{"code": {value.RevealString()}})
+	return nil
+}
+
+// refuse answers with an error.
+func (e answerer) refuse(w http.ResponseWriter, pool userpool.Pool, a authRequest, code, description string) error {
+	e.send(w, pool, a, oauth.NewError(code, description).Values(""))
+	return nil
+}
+
+// fail answers an error of requestParser by redirect if that is allowed, and
+// returns it otherwise.
+func (e answerer) fail(w http.ResponseWriter, pool userpool.Pool, err error) error {
+	var answer *redirectError
+	if !errors.As(err, &answer) {
+		return err
+	}
+	e.send(w, pool, answer.request, answer.err.Values(""))
+	return nil
+}
+
+func (e answerer) send(w http.ResponseWriter, pool userpool.Pool, a authRequest, q url.Values) {
+	if a.state != "" {
+		q.Set("state", a.state)
+	}
+	q.Set("iss", e.issuer(pool))
+	redirect(w, withQuery(a.redirectURI, q), a.redirectURI)
+}

@@ -1,0 +1,198 @@
+package op
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/wire"
+)
+
+// logout is RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0). The
+// person always confirms: any site can send a browser here.
+type logout struct {
+	base
+	site    *browser.Site
+	logins  *Logins
+	clients userpool.Clients
+	keys    *poolKeys
+}
+
+// logoutRequest is where to go after the logout.
+type logoutRequest struct {
+	raw    string
+	client userpool.Client // zero: unknown
+	to     string          // registered post-logout redirect URI with state; may be empty
+}
+
+func logoutPurpose(pool userpool.Pool, l Login, raw string) []string {
+	return []string{"logout", pool.Name, l.Binding, raw}
+}
+
+func (e logout) show(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	q, err := e.parse(r, pool, r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	login, loggedIn, err := e.logins.SessionUser(r, e.issuer(pool))
+	if err != nil {
+		return err
+	}
+	if !loggedIn {
+		e.done(w, r, pool, q)
+		return nil
+	}
+	e.pages.Render(w, r, http.StatusOK, logoutPage(pool, q, login, e.site.FormToken(w, r, logoutPurpose(pool, login, q.raw)...)))
+	return nil
+}
+
+func (e logout) submit(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	form, err := oauth.ParseForm(r, maxBody)
+	if err != nil {
+		return err
+	}
+	q, err := e.parse(r, pool, form.Get("request"))
+	if err != nil {
+		return err
+	}
+	login, loggedIn, err := e.logins.SessionUser(r, e.issuer(pool))
+	if err != nil {
+		return err
+	}
+	if loggedIn {
+		if err := e.site.CheckForm(r, form.Get(browser.FormField), logoutPurpose(pool, login, q.raw)...); err != nil {
+			return err
+		}
+		if form.Get("decision") != "allow" {
+			e.pages.Render(w, r, http.StatusOK, stillLoggedInNotice(pool, login))
+			return nil
+		}
+		if err := e.logins.end(r, login); err != nil {
+			return err
+		}
+		e.site.ClearCookie(w, sessionCookie(pool.Name))
+	}
+	e.done(w, r, pool, q)
+	return nil
+}
+
+// done goes on to the client, or tells that nobody is logged in any more.
+func (e logout) done(w http.ResponseWriter, r *http.Request, pool userpool.Pool, q logoutRequest) {
+	if q.to != "" {
+		redirect(w, q.to, q.to)
+		return
+	}
+	e.pages.Render(w, r, http.StatusOK, loggedOutNotice(pool))
+}
+
+// parse reads a logout request. A post_logout_redirect_uri that is not
+// registered for the client is an error that is shown, never redirected to.
+func (e logout) parse(r *http.Request, pool userpool.Pool, raw string) (logoutRequest, error) {
+	if len(raw) > maxRequest {
+		return logoutRequest{}, fault.New(fault.TooLarge, "request_too_large", "the logout request is larger than %d bytes", maxRequest)
+	}
+	q, err := oauth.ParseQuery(raw)
+	if err != nil {
+		return logoutRequest{}, err
+	}
+	l := logoutRequest{raw: raw}
+	clientID := q.Get("client_id")
+	if hint := q.Get("id_token_hint"); hint != "" {
+		audience, err := e.audience(r, pool, hint)
+		if err != nil || (clientID != "" && clientID != audience) {
+			return logoutRequest{}, fault.Wrap(err, fault.Invalid, "id_token_hint_invalid", "the id_token_hint is not an ID token of this pool for this client")
+		}
+		clientID = audience
+	}
+	if clientID != "" {
+		if l.client, err = e.clients.Client(r.Context(), pool.Name, clientID); err != nil {
+			return logoutRequest{}, err
+		}
+	}
+	uri := q.Get("post_logout_redirect_uri")
+	if uri == "" {
+		return l, nil
+	}
+	if !oauth.Registered(l.client.PostLogoutRedirectURIs, uri) {
+		return logoutRequest{}, logoutMismatch(l.client, uri)
+	}
+	l.to = uri
+	if state := q.Get("state"); state != "" {
+		l.to = withQuery(uri, url.Values{"state": {state}})
+	}
+	return l, nil
+}
+
+// audience returns whom an ID token of ours was made for. It may have expired
+// (section 4 of the specification): the hint proves nothing about now.
+func (e logout) audience(r *http.Request, pool userpool.Pool, idToken string) (string, error) {
+	keys, err := e.keys.of(r.Context(), pool)
+	if err != nil {
+		return "", err
+	}
+	claims, err := keys.set.Verify(idToken, jwt.Expect{
+		Issuer: e.issuer(pool), Types: []string{idTokenType}, Algorithms: []string{jwt.ES256}, Now: issuedAt(idToken),
+	})
+	if err != nil {
+		return "", err
+	}
+	if len(claims.Audience) != 1 {
+		return "", fault.New(fault.Invalid, "token_audience", "the ID token has %d audiences", len(claims.Audience))
+	}
+	return claims.Audience[0], nil
+}
+
+// issuedAt returns the clock by which a token is fresh: the time that it claims
+// to be from. The claim is only believed once the signature has been verified
+// with it.
+func issuedAt(token string) func() time.Time {
+	var claims struct {
+		IssuedAt int64 `json:"iat"`
+	}
+	if parts := strings.Split(token, "."); len(parts) == 3 && len(token) <= jwt.MaxToken {
+		if b, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil && wire.DecodeForeign(b, &claims) != nil {
+			claims.IssuedAt = 0
+		}
+	}
+	return func() time.Time { return time.Unix(claims.IssuedAt, 0) }
+}
+
+// logoutPost turns a logout request sent by POST into one by GET, as
+// [authorizePost] does.
+type logoutPost struct{ base }
+
+func (e logoutPost) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	q, err := oauth.ParseForm(r, maxRequest)
+	if err != nil {
+		return err
+	}
+	redirect(w, poolPath(pool.Name, "/logout?")+q.Encode())
+	return nil
+}
+
+func logoutMismatch(c userpool.Client, came string) error {
+	n := browser.Notice{
+		Mood: browser.Failure, Title: textBadRequest(), Code: "post_logout_redirect_uri_mismatch",
+		Text: browser.Text{
+			EN: "post_logout_redirect_uri is not one of the addresses registered for this application.",
+			ZH: "post_logout_redirect_uri 不在该应用已注册的退出回调地址之列。"},
+		Facts: []browser.Fact{{Label: browser.Text{EN: "Address that came", ZH: "收到的地址"}, Values: []string{name.Clip(came, 400)}}},
+	}
+	if c.ID == "" {
+		n.Detail = browser.Text{
+			EN: "The application did not say who it is: send id_token_hint or client_id along.",
+			ZH: "应用没有说明自己的身份：请同时发送 id_token_hint 或 client_id。"}
+		return &pageError{http.StatusBadRequest, n}
+	}
+	n.Facts = append([]browser.Fact{{Label: browser.Text{EN: "Application", ZH: "应用"}, Values: []string{c.Name}}}, n.Facts...)
+	n.Facts = append(n.Facts, browser.Fact{Label: browser.Text{EN: "Registered", ZH: "已注册"}, Values: c.PostLogoutRedirectURIs})
+	return &pageError{http.StatusBadRequest, n}
+}

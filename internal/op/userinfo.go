@@ -1,0 +1,80 @@
+package op
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/wire"
+)
+
+// userInfo is the userinfo endpoint (OpenID Connect Core 1.0, section 5.3).
+type userInfo struct {
+	base
+	keys  *poolKeys
+	users userpool.Users
+}
+
+func (e userInfo) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	bearer, err := bearerToken(r)
+	if err != nil {
+		return err
+	}
+	keys, err := e.keys.of(r.Context(), pool)
+	if err != nil {
+		return err
+	}
+	claims, err := keys.set.Verify(bearer, jwt.Expect{
+		Issuer: e.issuer(pool), Types: []string{accessTokenType}, Algorithms: []string{jwt.ES256}, Now: e.now,
+	})
+	if err != nil {
+		return invalidToken(fault.As(err).Message)
+	}
+	scopes, err := name.ParseScopes(claims.Scope)
+	if err != nil {
+		return invalidToken("the token's scope is not valid")
+	}
+	if !scopes.Has(oauth.ScopeOpenID) {
+		refusal := refuse(http.StatusForbidden, oauth.CodeInsufficientScope, "the token lacks the scope openid")
+		refusal.challenge = `Bearer realm="deputy", error="insufficient_scope", scope="openid"`
+		return refusal
+	}
+	u, err := e.users.User(r.Context(), pool.Name, claims.Subject)
+	if fault.Is(err, fault.NotFound) || (err == nil && u.Disabled) {
+		return invalidToken("the user is gone or disabled")
+	}
+	if err != nil {
+		return err
+	}
+	wire.Write(w, http.StatusOK, struct {
+		Subject string `json:"sub"`
+		profile
+	}{u.ID, profileOf(u, scopes)})
+	return nil
+}
+
+// bearerToken returns the token of the Authorization header. Tokens in queries
+// end in logs, and in forms nobody sends them (RFC 6750, section 2).
+func bearerToken(r *http.Request) (string, error) {
+	all := r.Header["Authorization"]
+	if len(all) == 0 {
+		e := refuse(http.StatusUnauthorized, oauth.CodeInvalidToken, "the request has no bearer token")
+		e.challenge = `Bearer realm="deputy"` // without error: nothing was tried (RFC 6750, section 3.1)
+		return "", e
+	}
+	scheme, token, _ := strings.Cut(all[0], " ")
+	if len(all) != 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", invalidToken("the Authorization header is not one bearer token")
+	}
+	return token, nil
+}
+
+func invalidToken(description string) error {
+	e := refuse(http.StatusUnauthorized, oauth.CodeInvalidToken, description)
+	e.challenge = `Bearer realm="deputy", error="invalid_token", error_description="` + e.err.Description + `"`
+	return e
+}
