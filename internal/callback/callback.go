@@ -1,0 +1,225 @@
+// Package callback has the two pages of an authorization: the link that the agent shows, and the address that third parties redirect back to.
+package callback
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+// Path is where third parties redirect to: the redirect URI of every provider.
+const Path = "/api/v1/oauth2callback"
+
+// resultPath shows how an authorization ended. The pages that end one redirect
+// there, so that going back or reloading repeats nothing and the third party's
+// code does not stay in the address bar.
+const resultPath = "/authorize/result"
+
+// Login tells and establishes who a browser's user is.
+type Login interface {
+	// Person returns who the browser is logged in as at the pool with the given
+	// issuer. It reports false when nobody is, or when the issuer is not one of ours.
+	Person(r *http.Request, issuer string) (name.Caller, bool)
+	// Start sends the browser to log in at the issuer's pool and then to returnTo, a local path. With
+	// again, somebody who is logged in has to log in anew. It reports false, and has answered nothing,
+	// when the issuer is not one of ours.
+	Start(w http.ResponseWriter, r *http.Request, issuer, returnTo string, again bool) bool
+}
+
+// Handler serves the pages.
+type Handler struct {
+	Flow   *consent.Flow
+	Login  Login
+	Site   *browser.Site
+	Pages  *browser.Pages
+	Scopes func(ctx context.Context, pool, provider string, scopes name.Scopes) []browser.Item // scopes in words
+	Logger *slog.Logger
+}
+
+// Mount adds the handler's routes.
+func (h *Handler) Mount(mux *http.ServeMux) {
+	mux.HandleFunc("GET /authorize", h.open)
+	mux.HandleFunc("POST /authorize", h.decide)
+	mux.HandleFunc("GET "+Path, h.finish)
+	mux.HandleFunc("GET "+resultPath, h.result)
+}
+
+// againParam asks, in the address of a link, for a new login.
+const againParam = "login"
+
+// link returns the secret part of the request_uri in values, or "" if there is none.
+func link(requestURI string) secret.Text {
+	id, ok := strings.CutPrefix(requestURI, consent.RequestURIPrefix)
+	if !ok || id == "" || len(id) > 200 {
+		return secret.Text{}
+	}
+	return secret.FromString(id)
+}
+
+// open is the link: it makes sure that this browser's user is the very user
+// that the agent acts for, before anybody is sent anywhere.
+func (h *Handler) open(w http.ResponseWriter, r *http.Request) {
+	query, err := oauth.ParseQuery(r.URL.RawQuery)
+	id := link(query.Get("request_uri"))
+	if err != nil || id.Empty() {
+		h.fail(w, r, fault.New(fault.Invalid, "link_malformed", "this address is not a complete authorization link").
+			WithFix("open the link exactly as the agent showed it"))
+		return
+	}
+	a, err := h.Flow.Lookup(r.Context(), id)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	local := "/authorize?request_uri=" + consent.RequestURIPrefix + id.RevealString()
+	person, ok := h.Login.Person(r, a.User.Issuer)
+	if again := query.Get(againParam) == "again"; !ok || again {
+		if !h.Login.Start(w, r, a.User.Issuer, local, again) {
+			h.fail(w, r, fault.New(fault.Forbidden, "user_not_of_pool", "the user of this authorization does not belong to a user pool of this Deputy").
+				WithFix("let people log in through a user pool of this Deputy"))
+		}
+		return
+	}
+	a, redirect, mark, err := h.Flow.Open(r.Context(), person, id)
+	switch {
+	case fault.HasCode(err, "link_not_yours"):
+		h.notYours(w, r, err, local)
+	case err != nil:
+		h.fail(w, r, err)
+	case redirect == "":
+		h.ask(w, r, a, id)
+	default:
+		h.Site.SetCookie(w, markCookie(stateOf(redirect)), mark.RevealString(), consent.Life)
+		browser.Headers(w)
+		http.Redirect(w, r, redirect, http.StatusFound)
+	}
+}
+
+// ask shows Deputy's own consent page, for a workload that asks for what the
+// user's grant has already.
+func (h *Handler) ask(w http.ResponseWriter, r *http.Request, a consent.Authorization, id secret.Text) {
+	requestURI := consent.RequestURIPrefix + id.RevealString()
+	h.Pages.Render(w, r, http.StatusOK, browser.Decision{
+		Title: browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用您的授权？"},
+		Who:   a.Workload.String(),
+		Text: browser.Text{
+			EN: "You have authorized " + a.Provider + " before. This agent asks to use it for you:",
+			ZH: "您此前已授权 " + a.Provider + "。该智能体请求代您使用：",
+		},
+		Items:  h.Scopes(r.Context(), a.Pool, a.Provider, a.Scopes),
+		Action: "/authorize",
+		Hidden: []browser.Hidden{
+			{Name: "request_uri", Value: requestURI},
+			{Name: browser.FormField, Value: h.Site.FormToken(w, r, "authorize", requestURI, a.User.Issuer, a.User.Subject)},
+		},
+	})
+}
+
+// maxForm bounds the decision form.
+const maxForm = 8 << 10
+
+// decide takes the answer of [Handler.ask].
+func (h *Handler) decide(w http.ResponseWriter, r *http.Request) {
+	form, err := oauth.ParseForm(r, maxForm)
+	if err != nil {
+		h.fail(w, r, fault.Wrap(err, fault.Invalid, "form_malformed", "the form is not complete").WithFix("open the link again"))
+		return
+	}
+	id := link(form.Get("request_uri"))
+	decision := form.Get("decision")
+	if id.Empty() || (decision != "allow" && decision != "deny") {
+		h.fail(w, r, fault.New(fault.Invalid, "form_malformed", "the form is not complete").WithFix("open the link again"))
+		return
+	}
+	a, err := h.Flow.Lookup(r.Context(), id)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	person, ok := h.Login.Person(r, a.User.Issuer)
+	if !ok {
+		h.fail(w, r, fault.New(fault.Unauthenticated, "login_required", "you are not logged in any more").WithFix("open the link again"))
+		return
+	}
+	if err := h.Site.CheckForm(r, form.Get(browser.FormField), "authorize", form.Get("request_uri"), person.User.Issuer, person.User.Subject); err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	a, err = h.Flow.Decide(r.Context(), person, id, decision == "allow")
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	h.toResult(w, r, a)
+}
+
+// finish is where third parties redirect to.
+func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
+	query, err := oauth.ParseQuery(r.URL.RawQuery)
+	state := query.Get("state")
+	if err != nil || state == "" || len(state) > 200 || (query.Get("code") == "") == (query.Get("error") == "") || len(query.Get("code")) > 8192 {
+		h.fail(w, r, fault.New(fault.Invalid, "callback_malformed", "Missing authorization code or state: the third party sent parameters that do not make an answer").
+			WithFix("expected are \"state\" and one of \"code\" and \"error\" at %s; came: %s", Path, names(query)))
+		return
+	}
+	cookie := markCookie(state)
+	cb := consent.Callback{
+		State: secret.FromString(state), Code: secret.FromString(query.Get("code")), Browser: secret.FromString(h.Site.Cookie(r, cookie)),
+		Error: query.Get("error"), Description: query.Get("error_description"),
+	}
+	issuer, err := h.Flow.IssuerOf(r.Context(), cb.State)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	person, _ := h.Login.Person(r, issuer) // nobody is refused by Finish, which records it
+	a, err := h.Flow.Finish(r.Context(), person, cb)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	h.Site.ClearCookie(w, cookie)
+	h.toResult(w, r, a)
+}
+
+func (h *Handler) toResult(w http.ResponseWriter, r *http.Request, a consent.Authorization) {
+	browser.Headers(w)
+	http.Redirect(w, r, resultPath+"?id="+url.QueryEscape(a.ID), http.StatusSeeOther)
+}
+
+// result shows an authorization to its user, and to nobody else.
+func (h *Handler) result(w http.ResponseWriter, r *http.Request) {
+	a, err := h.Flow.Result(r.Context(), r.URL.Query().Get("id"), func(issuer string) name.Caller {
+		person, _ := h.Login.Person(r, issuer) // nobody is not the user either
+		return person
+	})
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	h.done(w, r, a)
+}
+
+// markCookie names the cookie that marks the browser for one state parameter,
+// so that several authorizations may be under way in one browser.
+func markCookie(state string) string {
+	return "authorization-" + secret.FromString(state).Digest("mark-cookie").String()[:16]
+}
+
+func (h *Handler) log(r *http.Request, f *fault.Error) {
+	level := slog.LevelInfo
+	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+		level = slog.LevelError
+	}
+	h.Logger.LogAttrs(r.Context(), level, "authorization page refused", slog.String("request", audit.RequestID(r.Context())), slog.String("path", r.URL.Path), slog.Any("err", f))
+}

@@ -1,0 +1,133 @@
+package callback
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+)
+
+// done tells how an authorization ended.
+func (h *Handler) done(w http.ResponseWriter, r *http.Request, a consent.Authorization) {
+	if a.State == consent.Completed {
+		h.Pages.Render(w, r, http.StatusOK, browser.Notice{
+			Mood:  browser.OK,
+			Title: browser.Text{EN: "Authorized", ZH: "授权成功"},
+			Text: browser.Text{
+				EN: "The agent goes on by itself. You can close this page.",
+				ZH: "智能体会自动继续。您可以关闭此页面。",
+			},
+			Facts: []browser.Fact{
+				{Label: browser.Text{EN: "Agent", ZH: "智能体"}, Values: []string{a.Workload.String()}},
+				{Label: browser.Text{EN: "May use", ZH: "可使用"}, Values: []string{a.Provider}},
+			},
+		})
+		return
+	}
+	message := a.Message
+	if message == "" {
+		message = "the authorization did not succeed"
+	}
+	h.Pages.Render(w, r, http.StatusOK, browser.Notice{
+		Mood:   browser.Warning,
+		Title:  browser.Text{EN: "Not authorized", ZH: "未授权"},
+		Text:   browser.Text{EN: sentence(message), ZH: sentence(message)},
+		Detail: browser.Text{EN: "Nothing was stored. You can close this page; ask the agent again to get a new link.", ZH: "未保存任何内容。您可以关闭此页面；再次询问智能体即可获得新链接。"},
+		Code:   a.Reason,
+	})
+}
+
+// notYours is the page for everybody but the user that a link was made for.
+func (h *Handler) notYours(w http.ResponseWriter, r *http.Request, err error, local string) {
+	f := fault.As(err)
+	h.log(r, f)
+	h.Pages.Render(w, r, http.StatusForbidden, browser.Notice{
+		Mood:  browser.Failure,
+		Title: browser.Text{EN: "This link was made for somebody else", ZH: "此链接属于其他用户"},
+		Text: browser.Text{
+			EN: "An agent asked for the authorization of another user. If somebody sent you this link, do not go on: your account would serve him. Nothing was stored.",
+			ZH: "智能体请求的是另一位用户的授权。如果是他人把此链接发给您，请不要继续：否则您的账号将为其所用。未保存任何内容。",
+		},
+		Detail: browser.Text{
+			EN: "If you asked the agent yourself, log in here as the same user.",
+			ZH: "如果是您本人向智能体发起的请求，请在此以同一用户登录。",
+		},
+		Links: []browser.Link{{Label: browser.Text{EN: "Log in as another user", ZH: "以其他用户登录"}, URL: local + "&" + againParam + "=again"}},
+		Code:  f.Code,
+	})
+}
+
+// statuses is this edge's table from kind to wire.
+var statuses = map[fault.Kind]int{
+	fault.Invalid: http.StatusBadRequest, fault.Unauthenticated: http.StatusUnauthorized, fault.Forbidden: http.StatusForbidden,
+	fault.NotFound: http.StatusNotFound, fault.Conflict: http.StatusConflict, fault.Gone: http.StatusGone, fault.TooLarge: http.StatusRequestEntityTooLarge,
+	fault.Throttled: http.StatusTooManyRequests, fault.Upstream: http.StatusBadGateway, fault.Unavailable: http.StatusServiceUnavailable,
+	fault.Internal: http.StatusInternalServerError,
+}
+
+// chinese has the faults of these pages in Chinese; what is not in it is shown
+// in English.
+var chinese = map[string]string{
+	"authorization_not_found": "未找到此授权。",
+	"link_malformed":          "此地址不是完整的授权链接。请原样打开智能体给出的链接。",
+	"link_unknown":            "未找到此链接。请让智能体重新给出链接。",
+	"link_expired":            "此链接已过期。请再次询问智能体以获得新链接。",
+	"link_used":               "此链接已被使用。如仍需要授权，请再次询问智能体以获得新链接。",
+	"state_unknown":           "第三方的这次返回不属于任何等待中的授权。如果您是后退或刷新了页面，则已完成；否则请再次询问智能体。",
+	"browser_changed":         "授权是在另一个浏览器中开始的。请在同一浏览器中打开链接并同意。未保存任何内容。",
+	"link_not_yours":          "此链接属于其他用户。未保存任何内容。",
+	"callback_malformed":      "第三方返回的参数不完整（缺少授权码或 state）。",
+	"form_malformed":          "表单不完整。请重新打开链接。",
+	"form_foreign":            "此表单不属于该浏览器或已过期。请允许 Cookie，返回并刷新后重试。",
+	"login_required":          "您已退出登录。请重新打开链接。",
+	"user_not_of_pool":        "此授权的用户不属于本 Deputy 的用户池。",
+}
+
+// fail tells a person what went wrong.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	f := fault.As(err)
+	h.log(r, f)
+	en := browser.Text{EN: sentence(f.Message), ZH: sentence(f.Message)}
+	fix := browser.Text{EN: sentence(f.Fix), ZH: sentence(f.Fix)}
+	if zh, ok := chinese[f.Code]; ok {
+		en.ZH, fix.ZH = zh, ""
+	}
+	h.Pages.Render(w, r, statuses[f.Kind], browser.Notice{
+		Mood: browser.Failure, Title: browser.Text{EN: "This did not work", ZH: "操作未成功"}, Text: en, Detail: fix, Code: f.Code,
+	})
+}
+
+// sentence makes a sentence of a fault's message.
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	s = strings.ToUpper(s[:1]) + s[1:]
+	if strings.HasSuffix(s, ".") || strings.HasSuffix(s, "?") {
+		return s
+	}
+	return s + "."
+}
+
+// names lists the names of the parameters that came, never their values.
+func names(query url.Values) string {
+	if len(query) == 0 {
+		return "no parameters"
+	}
+	return name.Clip(strings.Join(slices.Sorted(maps.Keys(query)), ", "), 200)
+}
+
+// stateOf returns the state parameter of a redirect that Deputy made itself.
+func stateOf(redirect string) string {
+	u, err := url.Parse(redirect)
+	if err != nil {
+		return ""
+	}
+	return u.Query().Get("state")
+}

@@ -1,0 +1,172 @@
+// Package process runs agents as processes of this machine (Unix).
+//
+// It keeps agents apart from Deputy's environment and from each other's files by
+// convention, not by force: they run under Deputy's user. An agent that is not
+// trusted with that user's files belongs into a container.
+package process
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/agent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/fleet"
+	"github.com/deputy-id/deputy/internal/name"
+)
+
+// Driver implements fleet.Driver. Its fields are set before the first call and
+// not changed afterwards.
+type Driver struct {
+	// Dir is where each agent has its directory <pool>/<name>, which holds home
+	// (working directory), tmp, build and log.
+	Dir string
+	Log *slog.Logger
+	// Go is the go command; empty means the one in PATH.
+	Go string
+	// BuildTimeout bounds a build; zero means 5 minutes.
+	BuildTimeout time.Duration
+	// MaxLog bounds a log file in bytes before it is put aside (two are kept
+	// besides); zero means 8 MiB.
+	MaxLog int64
+
+	mu    sync.Mutex
+	ports map[int]bool // given to instances that may still be running
+}
+
+var _ fleet.Driver = (*Driver)(nil)
+
+// home returns a path inside an agent's directory. Pool and name are valid names
+// (name.Check): they have no slash and do not begin with a dot.
+func (d *Driver) home(w name.Workload, inside ...string) string {
+	return filepath.Join(append([]string{d.Dir, w.Pool, w.Name}, inside...)...)
+}
+
+// Start implements fleet.Driver.
+func (d *Driver) Start(ctx context.Context, r fleet.Run) (fleet.Instance, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	w := r.Agent.Workload()
+	for _, dir := range []string{"home", "tmp"} {
+		if err := os.MkdirAll(d.home(w, dir), 0o700); err != nil {
+			return nil, unwritable(err)
+		}
+	}
+	command, err := d.command(r.Agent)
+	if err != nil {
+		return nil, err
+	}
+	log, err := openLog(d.home(w, "log"), d.MaxLog)
+	if err != nil {
+		return nil, unwritable(err)
+	}
+	port, err := d.takePort()
+	if err != nil {
+		log.close()
+		return nil, err
+	}
+	i, err := start(spec{
+		command: command, dir: d.home(w, "home"), env: d.environment(r, port), port: port, log: log, slog: d.Log.With("agent", w.String()),
+		ended: func() { d.givePort(port) },
+	})
+	if err != nil {
+		log.close()
+		d.givePort(port)
+		return nil, err
+	}
+	return i, nil
+}
+
+func unwritable(err error) error {
+	return fault.Wrap(err, fault.Unavailable, "agent_directory", "the agent's state directory cannot be written").WithFix("check rights and space of the data directory")
+}
+
+// environment returns everything that the agent's process gets. Nothing is
+// inherited but what a program needs to find others and to speak: Deputy's own
+// environment may hold its root key.
+func (d *Driver) environment(r fleet.Run, port int) []string {
+	w := r.Agent.Workload()
+	env := map[string]string{"PATH": os.Getenv("PATH"), "LANG": "C.UTF-8"}
+	for _, inherited := range []string{"LANG", "TZ"} {
+		if v := os.Getenv(inherited); v != "" {
+			env[inherited] = v
+		}
+	}
+	for variable, v := range r.Agent.Definition.Env {
+		env[variable] = v
+	}
+	for variable, v := range r.Env {
+		env[variable] = v
+	}
+	env["PORT"] = fmt.Sprint(port)
+	env["HOME"], env["TMPDIR"] = d.home(w, "home"), d.home(w, "tmp")
+	list := make([]string, 0, len(env))
+	for variable, v := range env {
+		list = append(list, variable+"="+v)
+	}
+	return list
+}
+
+// command returns what to execute for an agent that has been built.
+func (d *Driver) command(a agent.Agent) ([]string, error) {
+	entry := filepath.Join(a.Directory, filepath.FromSlash(a.Definition.EntryPoint))
+	switch kindOf(a.Definition) {
+	case builtGo, builtScript:
+		return []string{d.binary(a)}, nil
+	case script:
+		return []string{"/bin/sh", entry}, nil
+	default:
+		return []string{entry}, nil
+	}
+}
+
+// kind is how an agent is started.
+type kind int
+
+const (
+	executable  kind = iota // the entry point itself
+	script                  // the entry point, by sh
+	builtGo                 // what go build makes of the entry point's package
+	builtScript             // what the entry point, a script, builds
+	unsupported
+)
+
+func kindOf(d agent.Definition) kind {
+	ext := filepath.Ext(d.EntryPoint)
+	switch {
+	case ext == ".py":
+		return unsupported
+	case d.Language == agent.Golang && ext == ".sh":
+		return builtScript
+	case ext == ".sh":
+		return script
+	case d.Language == agent.Golang || ext == ".go":
+		return builtGo
+	default:
+		return executable
+	}
+}
+
+// Logs implements fleet.Driver.
+func (d *Driver) Logs(_ context.Context, w name.Workload, n int) ([]string, error) {
+	lines, err := tail(d.home(w, "log"), n)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "agent_log", "the agent's log cannot be read")
+	}
+	return lines, nil
+}
+
+// Remove implements fleet.Driver.
+func (d *Driver) Remove(_ context.Context, w name.Workload) error {
+	if w.IsZero() || strings.ContainsAny(w.Pool+w.Name, `/\`) {
+		return fault.New(fault.Internal, "agent_directory", "%q is not a workload", w)
+	}
+	return os.RemoveAll(d.home(w))
+}

@@ -1,0 +1,3 @@
+module hello.example
+
+go 1.24

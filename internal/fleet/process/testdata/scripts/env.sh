@@ -1,0 +1,2 @@
+env
+echo "PWD is $(pwd)"

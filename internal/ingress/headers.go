@@ -1,0 +1,82 @@
+package ingress
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// withheld are headers that never reach an agent as a client sent them, in the
+// form that plain gives them: credentials, everything that says who is calling
+// or from where, and what the ingress sets itself.
+func withheld() []string {
+	return []string{
+		"authorization", "proxy-authorization", "cookie", "cookie2",
+		"workloadaccesstoken", "workload-access-token", "x-workload-access-token", "x-workloadaccesstoken",
+		"user-id", "userid", "x-user-id", "x-userid", "session-id", "sessionid", "x-session-id", "x-sessionid", "x-request-id",
+		"remote-user", "x-remote-user", "x-authenticated-user", "forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "x-original-url",
+		"x-rewrite-url", "x-http-method-override", "expect", "upgrade", "http2-settings",
+	}
+}
+
+func withheldPrefixes() []string {
+	return []string{"x-amz-", "x-amzn-", "x-ve-", "x-deputy-", "x-forwarded-", "x-auth-request-"}
+}
+
+// plain returns a header name as the most forgiving server might read it: in
+// small letters, with every sign that is no letter or digit as '-'. CGI and its
+// successors make HTTP_USER_ID of user-id, user_id and User.Id alike, so a check
+// of one spelling would be passed by another.
+func plain(header string) string {
+	b := []byte(strings.ToLower(header))
+	for i, c := range b {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			b[i] = '-'
+		}
+	}
+	return strings.Trim(string(b), "-")
+}
+
+// strip removes from h what a client may not say to an agent.
+func strip(h http.Header) {
+	names, prefixes := withheld(), withheldPrefixes()
+	for header := range h {
+		p := plain(header)
+		if slices.Contains(names, p) || slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(p+"-", prefix) }) {
+			delete(h, header)
+		}
+	}
+}
+
+// sessionID returns the client's conversation id, or "" if there is none that
+// can be passed on: ^[A-Za-z0-9_-]{1,128}$.
+func sessionID(h http.Header) string {
+	for _, header := range []string{"Session_id", "X-Session-Id"} {
+		if values := h[header]; len(values) == 1 && len(values[0]) <= 128 && values[0] != "" && !strings.ContainsFunc(values[0], notIDRune) {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+func notIDRune(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
+}
+
+// clean removes from an agent's answer what would act on the ingress's host as a
+// whole: cookies ignore ports, so an agent could set those of the login pages.
+func clean(h http.Header) {
+	for header := range h {
+		switch p := plain(header); {
+		case slices.Contains([]string{"set-cookie", "set-cookie2", "clear-site-data", "strict-transport-security", "alt-svc",
+			"service-worker-allowed", "public-key-pins", "refresh"}, p),
+			strings.HasPrefix(p, "access-control-"):
+			delete(h, header)
+		}
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+}

@@ -1,0 +1,228 @@
+package internal_test
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/deputy-id/deputy"
+
+var update = flag.Bool("update", false, "write the map into README.md")
+
+// row is one package: the floor that it stands on, and the third-party modules
+// that it may import. A package imports only packages on lower floors.
+type row struct {
+	pkg     string
+	floor   int
+	modules string
+}
+
+// The map, from the bottom up: words, tools, nouns, verbs, edges, whole.
+var table = []row{
+	{"internal/secret", 0, ""},
+	{"internal/fault", 1, ""},
+	{"internal/name", 2, ""},
+
+	{"internal/wire", 10, ""},
+	{"internal/outbound", 11, ""},
+	{"internal/oauth", 12, ""},
+	{"internal/jwt", 12, "github.com/go-jose/go-jose/v4 github.com/maypok86/otter/v2 golang.org/x/sync"},
+	{"internal/audit", 13, ""},
+	{"internal/policy", 14, ""},
+	{"internal/vendor", 14, "go.yaml.in/yaml/v3"},
+	{"internal/browser", 15, ""},
+	{"internal/attest", 15, ""},
+	{"internal/guard", 16, ""},
+	{"internal/keys", 17, ""},
+
+	{"internal/operator", 20, ""},
+	{"internal/userpool", 20, "golang.org/x/crypto"},
+	{"internal/workload", 20, ""},
+	{"internal/provider", 20, ""},
+	{"internal/vault", 20, "golang.org/x/sync"},
+	{"internal/agent", 20, "go.yaml.in/yaml/v3"},
+	{"internal/userpool/userpooltest", 21, "github.com/google/go-cmp"},
+	{"internal/agent/agenttest", 21, "github.com/google/go-cmp"},
+
+	{"internal/signin", 30, ""},
+	{"internal/consent", 30, ""},
+	{"internal/fleet", 30, ""},
+	{"internal/broker", 31, ""},
+
+	{"internal/store", 40, "github.com/jackc/pgx/v5 github.com/pressly/goose/v3 modernc.org/sqlite"},
+	{"internal/op", 40, ""},
+	{"internal/callback", 40, ""},
+	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},
+	{"internal/ingress", 40, ""},
+	{"internal/fleet/process", 40, "golang.org/x/sys"},
+	{"internal/store/storetest", 41, "github.com/google/go-cmp"},
+
+	{"internal/server", 50, ""},
+	{"internal/apiclient", 50, ""},
+	{"internal/demo", 51, ""},
+	{"internal/cli", 52, "github.com/alecthomas/kong"},
+	{"cmd/deputy", 60, ""},
+
+	// Outside: written as other people would, on nothing of ours but what is public.
+	{"sdk", 0, ""},
+	{"sandbox/feishu", 0, ""},
+	{"examples/feishu-doc-agent", 1, ""},
+	{"examples/chat", 1, "github.com/coreos/go-oidc/v3 golang.org/x/oauth2"},
+}
+
+// pack is a package as found in the tree.
+type pack struct {
+	purpose string // first sentence of the package comment
+	imports map[string]bool
+	lines   int // of production code
+}
+
+func TestMap(t *testing.T) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := packages(t, root)
+	floors := map[string]int{}
+	for _, r := range table {
+		floors[r.pkg] = r.floor
+		if found[r.pkg] == nil {
+			t.Errorf("%s is in the table and not in the tree", r.pkg)
+		}
+	}
+	var readme strings.Builder
+	for _, r := range table {
+		p := found[r.pkg]
+		if p == nil {
+			continue
+		}
+		if p.purpose == "" {
+			t.Errorf("%s has no package comment that begins with its purpose", r.pkg)
+		}
+		fmt.Fprintf(&readme, "%-32s %s\n", strings.TrimPrefix(r.pkg, "internal/"), p.purpose)
+		checkImports(t, r, p, floors)
+		t.Logf("%2d %-32s %5d lines", r.floor, r.pkg, p.lines)
+	}
+	for pkg := range found {
+		if _, ok := floors[pkg]; !ok {
+			t.Errorf("%s is in the tree and not in the table: give it a floor", pkg)
+		}
+	}
+	checkReadme(t, filepath.Join(root, "README.md"), readme.String())
+}
+
+func checkImports(t *testing.T, r row, p *pack, floors map[string]int) {
+	allowed := strings.Fields(r.modules)
+	for _, imported := range slices.Sorted(maps.Keys(p.imports)) {
+		if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+			if floor, known := floors[ours]; known && floor >= r.floor {
+				t.Errorf("%s (floor %d) imports %s (floor %d)", r.pkg, r.floor, ours, floor)
+			}
+			if strings.HasPrefix(r.pkg, "examples/") && ours != "sdk" || (r.pkg == "sdk" || strings.HasPrefix(r.pkg, "sandbox/")) {
+				t.Errorf("%s stands outside and imports %s", r.pkg, ours)
+			}
+			continue
+		}
+		if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
+			continue // standard library
+		}
+		if !slices.ContainsFunc(allowed, func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
+			t.Errorf("%s imports %s, which its row does not allow", r.pkg, imported)
+		}
+	}
+}
+
+func packages(t *testing.T, root string) map[string]*pack {
+	found := map[string]*pack{}
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if n := d.Name(); file != root && (n == "testdata" || n == "node_modules" || strings.HasPrefix(n, ".")) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, text, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		pkg := path.Clean(filepath.ToSlash(dir))
+		if found[pkg] == nil {
+			found[pkg] = &pack{imports: map[string]bool{}}
+		}
+		p := found[pkg]
+		p.lines += strings.Count(string(text), "\n")
+		p.add(parsed)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func (p *pack) add(f *ast.File) {
+	for _, i := range f.Imports {
+		if imported, err := strconv.Unquote(i.Path.Value); err == nil {
+			p.imports[imported] = true
+		}
+	}
+	if f.Doc == nil {
+		return
+	}
+	sentence, _, _ := strings.Cut(strings.ReplaceAll(f.Doc.Text(), "\n", " ")+" ", ". ")
+	for _, begin := range []string{"Package " + f.Name.Name + " ", "Command deputy "} {
+		if purpose, ok := strings.CutPrefix(sentence, begin); ok {
+			p.purpose = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(purpose), "."))
+		}
+	}
+}
+
+// checkReadme compares the map in README.md, between its two marks, with want.
+func checkReadme(t *testing.T, file, want string) {
+	const begin, end = "<!-- map -->\n```\n", "```\n<!-- /map -->"
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(b), begin)
+	got, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no map between %q and %q", file, begin, end)
+	}
+	if got == want {
+		return
+	}
+	if !*update {
+		t.Errorf("the map in README.md is not the one of the tree; run: go test ./internal -run TestMap -update\n%s", want)
+		return
+	}
+	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,364 @@
+package deputy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	maxAnswerSize  = 1 << 20
+	answerTimeout  = 20 * time.Second // of a request that Deputy answers at once
+	answerAttempts = 4
+	apiPrefix      = "/api/v1"
+)
+
+// Client speaks to Deputy. [Agent] uses one behind the scenes; use it directly
+// to put Deputy under an agent framework of your own. It is safe for concurrent
+// use, and must not be copied or changed after its first use.
+type Client struct {
+	// URL is Deputy's public URL: the issuer and the audience of workload access tokens.
+	URL string
+	// Workload is this agent's SPIFFE ID. Tokens minted for another workload are refused. Empty: not checked.
+	Workload string
+	// TokenFile is the launch file, from which [Client.WorkloadToken] proves what this process is.
+	TokenFile string
+	// Transport carries the requests to Deputy. Nil means a clone of [http.DefaultTransport].
+	Transport http.RoundTripper
+	// Now is the clock. Nil means [time.Now].
+	Now func() time.Time
+
+	once  sync.Once
+	base  string
+	http  *http.Client
+	keys  *keySet
+	setup error
+}
+
+// FromEnvironment returns a client for the Deputy that launched this process,
+// from DEPUTY_URL, DEPUTY_WORKLOAD and DEPUTY_WORKLOAD_TOKEN_FILE.
+func FromEnvironment() (*Client, error) {
+	c := &Client{}
+	for name, into := range map[string]*string{
+		"DEPUTY_URL": &c.URL, "DEPUTY_WORKLOAD": &c.Workload, "DEPUTY_WORKLOAD_TOKEN_FILE": &c.TokenFile,
+	} {
+		if *into = os.Getenv(name); *into == "" {
+			return nil, &Error{Code: "environment_incomplete", Message: name + " is not set",
+				Fix: "Deputy's runtime sets it when it launches an agent; launch this one from its agentkit.yaml"}
+		}
+	}
+	return c, c.ready()
+}
+
+func (c *Client) ready() error {
+	c.once.Do(func() {
+		u, err := url.Parse(c.URL)
+		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			c.setup = &Error{Code: "url_invalid", Message: "Deputy's URL is not an http or https URL", Fix: "check DEPUTY_URL"}
+			return
+		}
+		c.base = strings.TrimSuffix(c.URL, "/")
+		transport := c.Transport
+		if transport == nil {
+			transport = http.DefaultTransport.(*http.Transport).Clone()
+		}
+		// No Timeout: the context of each request has one. No redirects: they would carry a token elsewhere.
+		c.http = &http.Client{Transport: transport, CheckRedirect: stopRedirect}
+		if c.Now == nil {
+			c.Now = time.Now
+		}
+		c.keys = newKeySet()
+	})
+	return c.setup
+}
+
+func stopRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// Verify returns what a workload access token proves: it is signed by Deputy,
+// made for Deputy, not expired, and minted for [Client.Workload]. A token that
+// proves nothing is an [*Error] whose code begins with "token_".
+func (c *Client) Verify(ctx context.Context, token Secret) (Identity, error) {
+	if err := c.ready(); err != nil {
+		return Identity{}, err
+	}
+	j, err := parseJWT(token.Reveal())
+	if err != nil {
+		return Identity{}, err
+	}
+	kid, err := j.keyID()
+	if err != nil {
+		return Identity{}, err
+	}
+	key, err := c.keys.key(ctx, kid, c.Now, c.fetchKeys)
+	if err != nil {
+		return Identity{}, err
+	}
+	if !j.signedBy(key) {
+		return Identity{}, refuse("token_signature", "the token's signature is wrong")
+	}
+	id, err := j.identity(c.base, c.Now())
+	if err != nil {
+		return Identity{}, err
+	}
+	if c.Workload != "" && id.Workload != c.Workload {
+		return Identity{}, refuse("token_workload", "the token was minted for another workload")
+	}
+	return id, nil
+}
+
+func (c *Client) fetchKeys(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	resp, err := c.send(ctx, http.MethodGet, "/.well-known/jwks.json", Secret{}, nil, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, problem(resp)
+	}
+	return readBounded(resp.Body, maxKeysSize)
+}
+
+// AccessToken is a third party's credential for one user.
+type AccessToken struct {
+	Type    string // "Bearer"
+	Value   Secret
+	Expires time.Time // zero when the third party did not say
+	Scopes  []string
+}
+
+// Token returns the access token that the user and the workload of wat may use
+// for a provider. When the user has to be asked first, the error is a
+// [*ConsentRequired] with the link; [Client.Wait] waits for the outcome. With
+// force, a token that Deputy holds is ignored and the user is asked anew.
+func (c *Client) Token(ctx context.Context, wat Secret, cred Credential, force bool) (AccessToken, error) {
+	request := struct {
+		Provider string   `json:"provider"`
+		Scopes   []string `json:"scopes,omitempty"`
+		Force    bool     `json:"force,omitempty"`
+	}{cred.Provider, cred.Scopes, force}
+	var answer struct {
+		Status     string `json:"status"`
+		Credential *struct {
+			Type    string     `json:"type"`
+			Access  Secret     `json:"accessToken"`
+			Kind    string     `json:"tokenType"`
+			Expires *time.Time `json:"expiresAt"`
+			Scopes  []string   `json:"scopes"`
+		} `json:"credential"`
+		Authorization *Authorization `json:"authorization"`
+	}
+	if err := c.call(ctx, http.MethodPost, "/credentials", wat, request, &answer); err != nil {
+		return AccessToken{}, err
+	}
+	switch got, need := answer.Credential, answer.Authorization; {
+	case answer.Status == "ready" && got != nil && !got.Access.Empty():
+		t := AccessToken{Type: got.Kind, Value: got.Access, Scopes: got.Scopes}
+		if t.Type == "" {
+			t.Type = "Bearer"
+		}
+		if got.Expires != nil {
+			t.Expires = *got.Expires
+		}
+		return t, nil
+	case answer.Status == "authorization_required" && need != nil && need.ID != "" && isWebURL(need.URL):
+		if need.Provider == "" {
+			need.Provider = cred.Provider
+		}
+		return AccessToken{}, &ConsentRequired{*need}
+	}
+	return AccessToken{}, refuse("answer_malformed", "Deputy answered neither with a credential nor with a link")
+}
+
+func isWebURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
+}
+
+// Clear withdraws the permission of wat's workload to use wat's user's
+// credential of a provider. The next [Client.Token] asks the user again. It is
+// no error if there is nothing to withdraw.
+func (c *Client) Clear(ctx context.Context, wat Secret, provider string) error {
+	return c.call(ctx, http.MethodDelete, "/credentials/"+url.PathEscape(provider), wat, nil, nil)
+}
+
+// WorkloadToken exchanges the launch file for a workload access token and says
+// when that ends. userToken is the JWT of the user to act for; empty means the
+// workload acts for itself. The launch file is read each time, because the
+// runtime replaces it every few minutes.
+func (c *Client) WorkloadToken(ctx context.Context, userToken Secret) (Secret, time.Time, error) {
+	if c.TokenFile == "" {
+		return Secret{}, time.Time{}, &Error{Code: "environment_incomplete", Message: "there is no launch file",
+			Fix: "Deputy's runtime names it in DEPUTY_WORKLOAD_TOKEN_FILE when it launches an agent"}
+	}
+	f, err := os.Open(c.TokenFile)
+	if err != nil {
+		return Secret{}, time.Time{}, &Error{Code: "launch_file_unreadable", Message: "the launch file cannot be read", cause: err}
+	}
+	defer f.Close()
+	b, err := readBounded(f, maxTokenSize)
+	launch := NewSecret(strings.TrimSpace(string(b)))
+	if err != nil || launch.Empty() {
+		return Secret{}, time.Time{}, &Error{Code: "launch_file_unreadable", Message: "the launch file holds no token", cause: err}
+	}
+	request := struct {
+		UserToken string `json:"userToken,omitempty"`
+	}{userToken.Reveal()}
+	var answer struct {
+		Token   Secret    `json:"token"`
+		Expires time.Time `json:"expiresAt"`
+	}
+	if err := c.call(ctx, http.MethodPost, "/workload-tokens", launch, request, &answer); err != nil {
+		return Secret{}, time.Time{}, err
+	}
+	if answer.Token.Empty() {
+		return Secret{}, time.Time{}, refuse("answer_malformed", "Deputy answered without a token")
+	}
+	return answer.Token, answer.Expires, nil
+}
+
+// call sends one request of the native API and decodes its answer into out, if
+// that is not nil. It repeats a request only when Deputy cannot have acted on
+// it or when acting twice does no harm, which is so for all it is used for.
+func (c *Client) call(ctx context.Context, method, path string, bearer Secret, in, out any) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return fmt.Errorf("deputy: encode request: %w", err)
+		}
+	}
+	var pause backoff
+	for attempt := 1; ; attempt++ {
+		err := c.attempt(ctx, method, path, bearer, body, out)
+		if err == nil || attempt == answerAttempts || !transient(err) {
+			return err
+		}
+		if waitErr := pause.wait(ctx); waitErr != nil {
+			return waitErr
+		}
+	}
+}
+
+func (c *Client) attempt(ctx context.Context, method, path string, bearer Secret, body []byte, out any) error {
+	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	resp, err := c.send(bounded, method, apiPrefix+path, bearer, body, "application/json")
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return problem(resp)
+	}
+	if out == nil {
+		return nil
+	}
+	return decode(resp.Body, out)
+}
+
+// send sends one request and returns whatever comes back. The caller closes the
+// body.
+func (c *Client) send(ctx context.Context, method, path string, bearer Secret, body []byte, accept string) (*http.Response, error) {
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
+	if err != nil {
+		return nil, fmt.Errorf("deputy: %w", err)
+	}
+	req.Header.Set("Accept", accept)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if !bearer.Empty() {
+		req.Header.Set("Authorization", "Bearer "+bearer.Reveal())
+	}
+	if id := requestID(ctx); id != "" {
+		req.Header.Set("X-Request-Id", id)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, &Error{Code: "deputy_unreachable", Message: "Deputy does not answer", Fix: "try again in a moment", cause: err}
+	}
+	return resp, nil
+}
+
+// problem reads an application/problem+json answer (RFC 9457).
+func problem(resp *http.Response) *Error {
+	e := &Error{Status: resp.StatusCode, Code: "unexpected_answer", RequestID: resp.Header.Get("X-Request-Id"),
+		Message: fmt.Sprintf("Deputy answered %d", resp.StatusCode)}
+	var p struct{ Title, Detail, Code, Fix, RequestID string }
+	b, err := readBounded(resp.Body, maxAnswerSize)
+	if err != nil || json.Unmarshal(b, &p) != nil || p.Code == "" {
+		return e
+	}
+	e.Code, e.Fix = p.Code, p.Fix
+	if p.RequestID != "" {
+		e.RequestID = p.RequestID
+	}
+	if e.Message = p.Detail; e.Message == "" {
+		e.Message = p.Title
+	}
+	return e
+}
+
+// transient reports whether the same request may succeed a moment later.
+func transient(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	switch e.Status {
+	case 0:
+		return e.Code == "deputy_unreachable"
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+func decode(r io.Reader, into any) error {
+	b, err := readBounded(r, maxAnswerSize)
+	if err != nil {
+		return &Error{Code: "answer_malformed", Message: "Deputy's answer cannot be read", cause: err}
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return &Error{Code: "answer_malformed", Message: "Deputy's answer is not the JSON that was expected", cause: err}
+	}
+	return nil
+}
+
+var errTooLarge = errors.New("deputy: too large")
+
+func readBounded(r io.Reader, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = errTooLarge
+	}
+	return b, err
+}
+
+// loopback reports whether host (without port) is this machine.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}

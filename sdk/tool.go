@@ -1,0 +1,111 @@
+package deputy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"regexp"
+)
+
+// maxToolInput bounds a tool's arguments, in bytes.
+const maxToolInput = 64 << 10
+
+// Tool is one thing that an agent can do. Make it with [NewTool].
+type Tool struct {
+	Name        string
+	Description string          // what it does, for a language model
+	Parameters  json.RawMessage // JSON Schema of the input, for a language model
+	Credentials []Credential
+
+	run func(context.Context, *Call, json.RawMessage) (json.RawMessage, error)
+	err error // what is wrong with the tool; reported when the agent is built
+}
+
+// Call is what a tool function has besides its input. For a unit test of the
+// function, &Call{HTTP: server.Client()} is enough.
+type Call struct {
+	// HTTP sends requests to the origins of the tool's credentials, each with the
+	// user's credential for it. The first request may wait minutes for the user to
+	// agree, so a deadline shorter than a user's patience does not belong on it.
+	HTTP *http.Client
+	// Session says who is asking, and in which conversation.
+	Session Session
+
+	turn *Turn
+}
+
+// Clear withdraws this agent's permission to use the user's credential. The next
+// use asks the user again.
+func (c *Call) Clear(ctx context.Context, cred Credential) error {
+	if c.turn == nil {
+		return refuse("call_detached", "this call has no turn")
+	}
+	return c.turn.clear(ctx, cred)
+}
+
+// NewTool makes a function into a tool. In is a struct of strings, numbers,
+// booleans, structs and slices of these; its JSON tags name the arguments, and
+// a tag `jsonschema:"…"` describes one to a language model. Out is anything that
+// encodes to JSON.
+//
+// The function runs once per call; the exception is an error that wraps
+// [ErrRefused]. Its errors are shown to the model, so they should say what to do.
+func NewTool[In, Out any](name, description string, f func(context.Context, *Call, In) (Out, error), needs ...Credential) Tool {
+	t := Tool{Name: name, Description: description, Credentials: needs}
+	s, err := schemaOf(reflect.TypeFor[In]())
+	if err != nil {
+		t.err = err
+		return t
+	}
+	t.Parameters, t.err = json.Marshal(s)
+	t.run = func(ctx context.Context, c *Call, raw json.RawMessage) (json.RawMessage, error) {
+		var in In
+		if err := decodeInput(raw, s, &in); err != nil {
+			return nil, err
+		}
+		out, err := f(ctx, c, in)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(out)
+	}
+	return t
+}
+
+// toolName is what model interfaces accept as the name of a function.
+var toolName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+
+// check reports what is wrong with t, and returns its credentials by origin.
+func (t Tool) check() (map[string]Credential, error) {
+	bad := func(format string, args ...any) error {
+		return &Error{Code: "tool_invalid", Message: fmt.Sprintf("tool %q: ", t.Name) + fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case !toolName.MatchString(t.Name):
+		return nil, bad("the name must match %s", toolName)
+	case t.err != nil:
+		return nil, bad("%v", t.err)
+	case t.run == nil:
+		return nil, bad("it was not made by NewTool")
+	}
+	creds := map[string]Credential{}
+	for _, c := range t.Credentials {
+		if err := c.check(); err != nil {
+			return nil, err
+		}
+		for _, o := range c.Origins {
+			u, err := url.Parse(o)
+			if err != nil {
+				return nil, bad("%v", err)
+			}
+			if other, ok := creds[origin(u)]; ok && other.key() != c.key() {
+				return nil, bad("two credentials are for %s", o)
+			}
+			creds[origin(u)] = c
+		}
+	}
+	return creds, nil
+}
