@@ -117,20 +117,19 @@ func (s *stream) begin() {
 }
 
 func (s *stream) say(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.speak(text)
+}
+
+// speak is say, for callers that hold the lock.
+func (s *stream) speak(text string) {
 	if text == "" {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.text.WriteString(text)
 	yes := true
 	s.send(adkEvent{Content: adkContent{"model", []adkPart{{Text: &text}}}, Partial: &yes})
-}
-
-func (s *stream) said() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
 }
 
 // finish repeats all that was said, in the one event that is not partial.
@@ -145,11 +144,11 @@ func (s *stream) finish() {
 // is said after it for two runs of text; the blank line makes that so for those,
 // too, who only read the final event.
 func (s *stream) call(c adkFunctionCall) {
-	if said := s.said(); said != "" && !strings.HasSuffix(said, "\n\n") {
-		s.say("\n\n")
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if said := s.text.String(); said != "" && !strings.HasSuffix(said, "\n\n") {
+		s.speak("\n\n")
+	}
 	e := adkEvent{Content: adkContent{"model", []adkPart{{Call: &c}}}}
 	if c.Name == consentFunction {
 		e.Content.Role, e.LongRunning = "user", []string{c.ID} // as ADK has it

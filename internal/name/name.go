@@ -160,11 +160,11 @@ func distance(a, b string) int {
 // Caller is who asks: established by an edge from proof, passed as a parameter
 // to every verb, and written into every audit entry.
 type Caller struct {
-	Kind     CallerKind
-	Operator string     // name of the operator, for Operator
-	Workload Workload   // the agent that asks, for Agent
-	Chain    []Workload // the agents that delegated to Workload, nearest first (RFC 8693, section 4.1)
-	User     User       // the person: who asks, for Person; who is acted for, for Agent (zero: the agent itself)
+	Kind     CallerKind `json:"kind"`
+	Operator string     `json:"operator,omitempty"` // name of the operator, for Operator
+	Workload Workload   `json:"workload,omitzero"`  // the agent that asks, for Agent
+	Chain    []Workload `json:"chain,omitempty"`    // the agents that delegated to Workload, nearest first (RFC 8693, section 4.1)
+	User     User       `json:"user,omitzero"`      // the person: who asks, for Person; who is acted for, for Agent (zero: the agent itself)
 }
 
 // CallerKind says by which sort of proof a Caller was established.

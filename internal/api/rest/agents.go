@@ -1,0 +1,167 @@
+package rest
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/agent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/fleet"
+	"github.com/deputy-id/deputy/internal/name"
+)
+
+type newAgent struct {
+	Directory  string `json:"directory" doc:"Absolute path of the agent's files, on the machine of the runtime"`
+	Definition string `json:"definition,omitempty" doc:"Text of agentkit.yaml; the file in the directory if left out"`
+}
+
+type agentJSON struct {
+	Name      string        `json:"name"`
+	Pool      string        `json:"pool"`
+	Workload  string        `json:"workload" doc:"SPIFFE ID"`
+	Version   int64         `json:"version"`
+	Desired   agent.Desired `json:"desired" enum:"running,stopped"`
+	State     fleet.State   `json:"state,omitempty"`
+	Reason    string        `json:"reason,omitempty" doc:"Why it is in this state"`
+	Since     *time.Time    `json:"since,omitempty"`
+	NextTry   *time.Time    `json:"nextTry,omitempty"`
+	Restarts  int           `json:"restarts"`
+	Endpoint  string        `json:"endpoint,omitempty" doc:"Service endpoint; append /invoke"`
+	Warnings  []warningJSON `json:"warnings,omitempty" doc:"What the definition has that Deputy does not use"`
+	CreatedAt time.Time     `json:"createdAt"`
+	UpdatedAt time.Time     `json:"updatedAt"`
+}
+
+type warningJSON struct {
+	Field  string `json:"field"`
+	Reason string `json:"reason"`
+}
+
+func (a *API) agent(v agent.Agent) agentJSON {
+	shown := agentJSON{Name: v.Name, Pool: v.Pool, Workload: v.Workload().SPIFFEID(a.TrustDomain), Version: v.Version, Desired: v.Desired, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt}
+	if a.Fleet == nil {
+		return shown
+	}
+	shown.Endpoint = a.IngressURL + "/agents/" + v.Pool + "/" + v.Name
+	// An agent that the fleet has not seen yet has no state yet.
+	if _, s, err := a.Fleet.Lookup(v.Workload()); err == nil {
+		shown.State, shown.Reason, shown.Since, shown.NextTry, shown.Restarts = s.State, s.Reason, optional(s.Since), optional(s.NextTry), s.Restarts
+	}
+	return shown
+}
+
+func (a *API) listAgents(c *call) (any, error) {
+	if _, err := a.Workloads.Store.WorkloadPool(c.ctx, c.path("pool")); err != nil {
+		return nil, err
+	}
+	found, err := a.Agents.Store.Agents(c.ctx, c.path("pool"))
+	return listOf(found, a.agent), err
+}
+
+// definitionFile is where an agent's definition is.
+const definitionFile = "agentkit.yaml"
+
+func (a *API) deployAgent(c *call) (any, error) {
+	var in newAgent
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	if a.Fleet == nil {
+		return nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
+	}
+	text := []byte(in.Definition)
+	if in.Definition == "" {
+		var err error
+		if text, err = readDefinition(in.Directory); err != nil {
+			return nil, err
+		}
+	}
+	d, warnings, err := agent.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	deployed, err := a.Agents.Deploy(c.ctx, c.caller, c.path("pool"), in.Directory, d)
+	if err != nil {
+		return nil, err
+	}
+	a.Fleet.Wake()
+	shown := a.agent(deployed)
+	for _, w := range warnings {
+		shown.Warnings = append(shown.Warnings, warningJSON{w.Field, w.Reason})
+	}
+	return shown, nil
+}
+
+// readDefinition reads a bounded agentkit.yaml.
+func readDefinition(directory string) ([]byte, error) {
+	path := filepath.Join(directory, definitionFile)
+	f, err := os.Open(path)
+	if err == nil {
+		defer func() { _ = f.Close() }() // it was only read
+		var b []byte
+		if b, err = io.ReadAll(io.LimitReader(f, maxBody+1)); err == nil && len(b) <= maxBody {
+			return b, nil
+		}
+	}
+	f2 := fault.Wrap(err, fault.Invalid, "definition_unreadable", "the agent's definition cannot be read").WithSource(name.Clip(path, 300))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, f2.WithFix("put %s there, or send its text as \"definition\"", definitionFile)
+	}
+	return nil, f2.WithFix("it must be a readable file of at most %d bytes", maxBody)
+}
+
+func (a *API) getAgent(c *call) (any, error) {
+	found, err := a.Agents.Store.Agent(c.ctx, c.path("pool"), c.path("agent"))
+	if err != nil {
+		return nil, err
+	}
+	return a.agent(found), nil
+}
+
+func (a *API) deleteAgent(c *call) (any, error) {
+	err := a.Agents.Delete(c.ctx, c.caller, c.path("pool"), c.path("agent"))
+	a.wake()
+	return nil, err
+}
+
+func (a *API) startAgent(c *call) (any, error) { return a.desire(c, agent.Running) }
+func (a *API) stopAgent(c *call) (any, error)  { return a.desire(c, agent.Stopped) }
+
+func (a *API) desire(c *call, d agent.Desired) (any, error) {
+	changed, err := a.Agents.SetDesired(c.ctx, c.caller, c.path("pool"), c.path("agent"), d)
+	if err != nil {
+		return nil, err
+	}
+	a.wake()
+	return a.agent(changed), nil
+}
+
+func (a *API) wake() {
+	if a.Fleet != nil {
+		a.Fleet.Wake()
+	}
+}
+
+type logsJSON struct {
+	Lines []string `json:"lines"`
+}
+
+func (a *API) agentLogs(c *call) (any, error) {
+	n, err := c.number("lines", 100, 1, 1000)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.Agents.Store.Agent(c.ctx, c.path("pool"), c.path("agent"))
+	if err != nil {
+		return nil, err
+	}
+	if a.Fleet == nil {
+		return nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("ask the replica that does")
+	}
+	lines, err := a.Fleet.Logs(c.ctx, found.Workload(), n)
+	return logsJSON{append([]string{}, lines...)}, err
+}

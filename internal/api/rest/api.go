@@ -1,0 +1,269 @@
+// Package rest is the native REST API, version 1, and the OpenAPI document that describes it.
+//
+// An endpoint is one row of [API.endpoints]: method, path, who may call, what
+// goes in and out, and the function that answers. The same row makes the
+// route, the check of the caller and the operation in /openapi.json, so that the
+// three cannot differ.
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/agent"
+	"github.com/deputy-id/deputy/internal/attest"
+	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/broker"
+	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/fleet"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/operator"
+	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/vault"
+	"github.com/deputy-id/deputy/internal/wire"
+	"github.com/deputy-id/deputy/internal/workload"
+)
+
+// API answers under /api/v1, and /healthz, /readyz, /openapi.json and
+// /.well-known/jwks.json. All fields are required but Fleet.
+type API struct {
+	PublicURL   string
+	IngressURL  string // "" if the runtime is off
+	Version     string
+	TrustDomain string
+	Operators   *operator.Registry
+	Tokens      *workload.Tokens
+	Launches    *attest.Launches
+	Pools       userpool.Pools
+	Users       userpool.Users
+	Clients     userpool.Clients
+	Hasher      *userpool.Hasher
+	Workloads   *workload.Registry
+	Providers   *provider.Registry
+	Vault       *vault.Vault
+	Broker      *broker.Broker
+	Flow        *consent.Flow
+	Agents      *agent.Registry
+	Fleet       *fleet.Fleet // nil if the runtime is off
+	Audit       AuditLog
+	Guard       *guard.Guard
+	Ready       func(context.Context) error // reports why requests cannot be answered
+	Logger      *slog.Logger
+	Now         func() time.Time
+}
+
+// AuditLog is what the API reads of the audit log.
+type AuditLog interface {
+	audit.Store
+	// Listen returns a channel that receives when this process has appended to the log.
+	Listen() (grown <-chan struct{}, stop func())
+}
+
+// base is where the versioned endpoints are.
+const base = "/api/v1"
+
+// endpoint is one row of the API.
+type endpoint struct {
+	method, path string // path with {parameters}, below base
+	id           string // operationId
+	tag, summary string
+	auth         auth
+	query        []parameter
+	body         any // a value of the type of the request's body; nil if there is none
+	status       int // of success
+	answer       any // a value of the type of the answer's body; nil if there is none, or it is a stream
+	serve        func(c *call) (any, error)
+}
+
+// parameter is one that the query may have.
+type parameter struct{ name, kind, help string }
+
+// auth says who may call an endpoint.
+type auth string
+
+const (
+	operators auth = "operator"      // an operator's token
+	agents    auth = "workloadToken" // a workload access token
+	launched  auth = "launchToken"   // a launch token, from the launch file
+	known     auth = "any"           // an operator or an agent
+)
+
+// call is one request to an endpoint.
+type call struct {
+	ctx    context.Context
+	w      http.ResponseWriter
+	r      *http.Request
+	caller name.Caller
+	query  map[string]string
+}
+
+// maxBody bounds a request's body.
+const maxBody = 64 << 10
+
+func (c *call) path(parameter string) string { return c.r.PathValue(parameter) }
+
+// decode reads the request's body, strictly.
+func (c *call) decode(into any) error {
+	if t := c.r.Header.Get("Content-Type"); t != "" {
+		if media, _, _ := strings.Cut(t, ";"); !strings.EqualFold(strings.TrimSpace(media), "application/json") {
+			return fault.New(fault.Invalid, "content_type_unsupported", "the body is %q", name.Clip(t, 60)).WithFix("send application/json")
+		}
+	}
+	return wire.Decode(c.r.Body, maxBody, into)
+}
+
+// number returns a query parameter that is a number from least to most.
+func (c *call) number(parameter string, otherwise, least, most int) (int, error) {
+	text, ok := c.query[parameter]
+	if !ok {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, fault.New(fault.Invalid, "parameter_invalid", "%s=%s is not valid", parameter, name.Clip(text, 40)).
+			WithSource(parameter).WithFix("use a number from %d to %d", least, most)
+	}
+	return n, nil
+}
+
+// Mount adds everything to mux.
+func (a *API) Mount(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { wire.Write(w, http.StatusOK, health{"ok"}) })
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /.well-known/jwks.json", a.jwks)
+	endpoints := a.endpoints()
+	document := a.document(endpoints)
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(document) // a client that went away is not our error
+	})
+	methods := map[string][]string{}
+	for _, e := range endpoints {
+		mux.Handle(e.method+" "+base+e.path, a.handler(e))
+		methods[e.path] = append(methods[e.path], e.method)
+	}
+	for path, allowed := range methods {
+		mux.HandleFunc(base+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			a.fail(w, r, fault.New(fault.Invalid, "method_not_allowed", "%s does not take %s", r.URL.Path, name.Clip(r.Method, 20)).WithFix("use %s", strings.Join(allowed, " or ")))
+		})
+	}
+	mux.HandleFunc(base+"/", func(w http.ResponseWriter, r *http.Request) {
+		a.fail(w, r, fault.New(fault.NotFound, "endpoint_not_found", "there is no endpoint %s", name.Clip(r.URL.Path, 200)).WithFix("see %s/openapi.json", a.PublicURL))
+	})
+}
+
+type health struct {
+	Status string `json:"status"`
+}
+
+func (a *API) ready(w http.ResponseWriter, r *http.Request) {
+	if err := a.Ready(r.Context()); err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	wire.Write(w, http.StatusOK, health{"ready"})
+}
+
+func (a *API) jwks(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_, _ = w.Write(a.Tokens.JWKS()) // a client that went away is not our error
+}
+
+// handler makes e's handler: the caller is established, the query is checked,
+// then e answers.
+func (a *API) handler(e endpoint) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{ctx: r.Context(), w: w, r: r}
+		var err error
+		if c.caller, err = a.authenticate(r, e.auth); err == nil {
+			c.query, err = parseQuery(r, e.query)
+		}
+		var answer any
+		if err == nil {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody+1)
+			answer, err = e.serve(c)
+		}
+		switch {
+		case err != nil:
+			a.fail(w, r, err)
+		case answer == streamed:
+		case answer == nil:
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(e.status)
+		default:
+			wire.Write(w, e.status, answer)
+		}
+	})
+}
+
+// streamed is the answer of an endpoint that has answered already.
+var streamed any = struct{ streamed bool }{true}
+
+// parseQuery returns the query's parameters; unknown and repeated ones are refused.
+func parseQuery(r *http.Request, allowed []parameter) (map[string]string, error) {
+	if r.URL.RawQuery == "" {
+		return nil, nil
+	}
+	got := map[string]string{}
+	for key, values := range r.URL.Query() {
+		ok := false
+		for _, p := range allowed {
+			ok = ok || p.name == key
+		}
+		if !ok || len(values) != 1 {
+			return nil, fault.New(fault.Invalid, "parameter_unknown", "the query parameter %q is not known here, or came twice", name.Clip(key, 40)).
+				WithFix("secrets never belong into an address; see /openapi.json for what does")
+		}
+		got[key] = values[0]
+	}
+	return got, nil
+}
+
+// authenticate turns the bearer token (RFC 6750, section 2.1) into a caller.
+func (a *API) authenticate(r *http.Request, want auth) (name.Caller, error) {
+	token, err := bearer(r)
+	if err != nil {
+		return name.Caller{}, err
+	}
+	isOperator := strings.HasPrefix(token.RevealString(), operator.TokenPrefix+"_")
+	switch {
+	case want == launched:
+		launch, err := a.Launches.Verify(token)
+		return name.Caller{Kind: name.Agent, Workload: launch.Workload}, err
+	case isOperator && want == agents:
+		return name.Caller{}, fault.New(fault.Forbidden, "workload_token_needed", "operators do not use people's credentials").
+			WithFix("call with the workload access token of an agent")
+	case isOperator:
+		return a.Operators.Verify(r.Context(), token)
+	case want == operators:
+		if c, err := a.Tokens.Verify(token); err == nil {
+			return name.Caller{}, fault.New(fault.Forbidden, "operator_needed", "%s is an agent, and this is for operators", c.Workload)
+		}
+		return name.Caller{}, fault.New(fault.Unauthenticated, "operator_token_unknown", "the bearer token is not an operator's").
+			WithFix("use the token from the file operator.token in the data directory")
+	default:
+		return a.Tokens.Verify(token)
+	}
+}
+
+func bearer(r *http.Request) (secret.Text, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		return secret.Text{}, fault.New(fault.Unauthenticated, "token_missing", "the request has no bearer token").WithFix("send the header \"Authorization: Bearer …\"")
+	}
+	scheme, token, ok := strings.Cut(headers[0], " ")
+	if len(headers) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.ContainsAny(token, " \t,") {
+		return secret.Text{}, fault.New(fault.Unauthenticated, "token_malformed", "the Authorization header is not one bearer token").WithFix("send the header \"Authorization: Bearer …\" once")
+	}
+	return secret.FromString(token), nil
+}

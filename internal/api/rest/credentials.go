@@ -1,0 +1,103 @@
+package rest
+
+import (
+	"time"
+
+	"github.com/deputy-id/deputy/internal/broker"
+	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+)
+
+type credentialRequest struct {
+	Provider string      `json:"provider"`
+	Scopes   name.Scopes `json:"scopes,omitempty" doc:"The provider's default if left out"`
+	Force    bool        `json:"force,omitempty" doc:"Ask the user again, whatever is in the vault"`
+}
+
+type credentialAnswer struct {
+	Status        string             `json:"status" enum:"ready,authorization_required"`
+	Credential    *credentialJSON    `json:"credential,omitempty"`
+	Authorization *authorizationJSON `json:"authorization,omitempty"`
+}
+
+type credentialJSON struct {
+	Type        string      `json:"type" enum:"oauth2"`
+	AccessToken string      `json:"accessToken"`
+	TokenType   string      `json:"tokenType"`
+	ExpiresAt   *time.Time  `json:"expiresAt,omitempty" doc:"Missing if the third party does not say"`
+	Scopes      name.Scopes `json:"scopes"`
+}
+
+type authorizationJSON struct {
+	ID        string        `json:"id"`
+	State     consent.State `json:"state" enum:"pending,redirected,exchanging,completed,failed,expired"`
+	Reason    string        `json:"reason,omitempty"`
+	Message   string        `json:"message,omitempty"`
+	URL       string        `json:"url,omitempty" doc:"For the user, and only for him"`
+	Provider  string        `json:"provider"`
+	Scopes    name.Scopes   `json:"scopes"`
+	ExpiresAt time.Time     `json:"expiresAt"`
+}
+
+func authorization(v consent.Authorization) authorizationJSON {
+	return authorizationJSON{ID: v.ID, State: v.State, Reason: v.Reason, Message: v.Message, Provider: v.Provider, Scopes: v.Scopes, ExpiresAt: v.Expires}
+}
+
+func (a *API) credential(c *call) (any, error) {
+	var in credentialRequest
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	if in.Provider == "" {
+		return nil, fault.New(fault.Invalid, "provider_missing", "the request names no credential provider").WithSource("provider")
+	}
+	answer, err := a.Broker.Credential(c.ctx, c.caller, broker.Request{Provider: in.Provider, Scopes: in.Scopes, Force: in.Force})
+	if err != nil {
+		return nil, err
+	}
+	if answer.Link != nil {
+		shown := authorization(answer.Link.Authorization)
+		shown.URL = answer.Link.URL.RevealString()
+		return credentialAnswer{Status: "authorization_required", Authorization: &shown}, nil
+	}
+	t := answer.Credential.Token
+	return credentialAnswer{Status: "ready", Credential: &credentialJSON{"oauth2", t.Access.RevealString(), t.Type, optional(t.Expires), answer.Credential.Scopes}}, nil
+}
+
+func (a *API) clearCredential(c *call) (any, error) {
+	_, err := a.Vault.Clear(c.ctx, c.caller, c.path("provider"))
+	return nil, err
+}
+
+// maxWait bounds a long poll.
+const maxWait = 60 * time.Second
+
+func (a *API) getAuthorization(c *call) (any, error) {
+	var wait time.Duration
+	if text, ok := c.query["wait"]; ok {
+		var err error
+		if wait, err = time.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
+			return nil, fault.New(fault.Invalid, "parameter_invalid", "wait=%s is not valid", name.Clip(text, 40)).WithSource("wait").WithFix("use a duration up to %s, such as 25s", maxWait)
+		}
+	}
+	v, err := a.Flow.Await(c.ctx, c.caller, c.path("authorization"), wait)
+	if err != nil {
+		return nil, err
+	}
+	return authorization(v), nil
+}
+
+// followAuthorization sends the state that the authorization has, and each that
+// follows, until there is none to follow.
+func (a *API) followAuthorization(c *call) (any, error) {
+	id := c.path("authorization")
+	if _, err := a.Flow.Read(c.ctx, c.caller, id); err != nil {
+		return nil, err // while there still is a status to answer with
+	}
+	s := newStream(c.w)
+	defer s.close()
+	// An error ends the stream without a terminal state; the client follows anew, or asks.
+	_ = a.Flow.Watch(c.ctx, c.caller, id, func(v consent.Authorization) error { return s.event("state", "", authorization(v)) })
+	return streamed, nil
+}

@@ -1,0 +1,82 @@
+package rest
+
+import "net/http"
+
+// page are the parameters of lists that come in pages.
+var page = []parameter{{"after", "string", "Return what follows the item with this id"}, {"limit", "integer", "At most this many, 1 to 500; 100 if left out"}}
+
+// endpoints is the whole API.
+func (a *API) endpoints() []endpoint {
+	const (
+		get, post, put, del  = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+		ok, created, nothing = http.StatusOK, http.StatusCreated, http.StatusNoContent
+	)
+	return []endpoint{
+		{get, "/whoami", "whoami", "identity", "Tell who the caller is", known, nil, nil, ok, whoamiJSON{}, a.whoami},
+
+		{get, "/user-pools", "listUserPools", "user pools", "List the user pools", operators, nil, nil, ok, list[userPoolJSON]{}, a.listUserPools},
+		{post, "/user-pools", "createUserPool", "user pools", "Create a user pool", operators, nil, newUserPool{}, created, userPoolJSON{}, a.createUserPool},
+		{get, "/user-pools/{pool}", "getUserPool", "user pools", "Show a user pool", operators, nil, nil, ok, userPoolJSON{}, a.getUserPool},
+		{get, "/user-pools/{pool}/users", "listUsers", "user pools", "List a pool's users", operators, page, nil, ok, list[userJSON]{}, a.listUsers},
+		{post, "/user-pools/{pool}/users", "createUser", "user pools", "Create a user", operators, nil, newUser{}, created, userJSON{}, a.createUser},
+		{get, "/user-pools/{pool}/users/{user}", "getUser", "user pools", "Show a user", operators, nil, nil, ok, userJSON{}, a.getUser},
+		{del, "/user-pools/{pool}/users/{user}", "deleteUser", "user pools", "Delete a user", operators, nil, nil, nothing, nil, a.deleteUser},
+		{get, "/user-pools/{pool}/clients", "listClients", "user pools", "List a pool's clients", operators, nil, nil, ok, list[clientJSON]{}, a.listClients},
+		{post, "/user-pools/{pool}/clients", "createClient", "user pools", "Create a client; its secret is shown once", operators, nil, newClient{}, created, clientJSON{}, a.createClient},
+		{get, "/user-pools/{pool}/clients/{client}", "getClient", "user pools", "Show a client", operators, nil, nil, ok, clientJSON{}, a.getClient},
+		{del, "/user-pools/{pool}/clients/{client}", "deleteClient", "user pools", "Delete a client", operators, nil, nil, nothing, nil, a.deleteClient},
+		{post, "/user-pools/{pool}/clients/{client}/secret", "regenerateClientSecret", "user pools", "Give a client a new secret; the old one ends at once", operators, nil, nil, ok, clientJSON{}, a.regenerateSecret},
+
+		{get, "/workload-pools", "listWorkloadPools", "workloads", "List the workload pools", operators, nil, nil, ok, list[workloadPoolJSON]{}, a.listWorkloadPools},
+		{post, "/workload-pools", "createWorkloadPool", "workloads", "Create a workload pool", operators, nil, newWorkloadPool{}, created, workloadPoolJSON{}, a.createWorkloadPool},
+		{get, "/workload-pools/{pool}", "getWorkloadPool", "workloads", "Show a workload pool", operators, nil, nil, ok, workloadPoolJSON{}, a.getWorkloadPool},
+		{get, "/workload-pools/{pool}/workloads", "listWorkloads", "workloads", "List a pool's workloads", operators, nil, nil, ok, list[workloadJSON]{}, a.listWorkloads},
+		{post, "/workload-pools/{pool}/workloads", "createWorkload", "workloads", "Create a workload", operators, nil, newWorkload{}, created, workloadJSON{}, a.createWorkload},
+		{get, "/workload-pools/{pool}/workloads/{workload}", "getWorkload", "workloads", "Show a workload", operators, nil, nil, ok, workloadJSON{}, a.getWorkload},
+		{del, "/workload-pools/{pool}/workloads/{workload}", "deleteWorkload", "workloads", "Delete a workload and what was delegated to it", operators, nil, nil, nothing, nil, a.deleteWorkload},
+
+		{get, "/vendors", "listVendors", "credential providers", "List the vendors that Deputy knows", operators, nil, nil, ok, list[vendorJSON]{}, a.listVendors},
+		{get, "/workload-pools/{pool}/providers", "listProviders", "credential providers", "List a pool's credential providers", operators, nil, nil, ok, list[providerJSON]{}, a.listProviders},
+		{post, "/workload-pools/{pool}/providers", "createProvider", "credential providers", "Create a credential provider", operators, nil, newProvider{}, created, providerJSON{}, a.createProvider},
+		{get, "/workload-pools/{pool}/providers/{provider}", "getProvider", "credential providers", "Show a credential provider", operators, nil, nil, ok, providerJSON{}, a.getProvider},
+		{put, "/workload-pools/{pool}/providers/{provider}", "updateProvider", "credential providers", "Replace a credential provider's settings", operators, nil, providerSettings{}, ok, providerJSON{}, a.updateProvider},
+		{del, "/workload-pools/{pool}/providers/{provider}", "deleteProvider", "credential providers", "Delete a credential provider and all grants to it", operators, nil, nil, nothing, nil, a.deleteProvider},
+		{get, "/workload-pools/{pool}/grants", "listGrants", "grants", "List the grants in a pool", operators, page, nil, ok, list[grantJSON]{}, a.listGrants},
+		{del, "/workload-pools/{pool}/grants/{grant}", "deleteGrant", "grants", "Delete a grant with its delegations", operators, nil, nil, nothing, nil, a.deleteGrant},
+
+		{get, "/workload-pools/{pool}/agents", "listAgents", "agents", "List a pool's agents", operators, nil, nil, ok, list[agentJSON]{}, a.listAgents},
+		{post, "/workload-pools/{pool}/agents", "deployAgent", "agents", "Deploy an agent, or a new version of it", operators, nil, newAgent{}, created, agentJSON{}, a.deployAgent},
+		{get, "/workload-pools/{pool}/agents/{agent}", "getAgent", "agents", "Show an agent and what it is doing", operators, nil, nil, ok, agentJSON{}, a.getAgent},
+		{del, "/workload-pools/{pool}/agents/{agent}", "deleteAgent", "agents", "Stop and delete an agent", operators, nil, nil, nothing, nil, a.deleteAgent},
+		{post, "/workload-pools/{pool}/agents/{agent}/start", "startAgent", "agents", "Start an agent, or start it again", operators, nil, nil, ok, agentJSON{}, a.startAgent},
+		{post, "/workload-pools/{pool}/agents/{agent}/stop", "stopAgent", "agents", "Stop an agent", operators, nil, nil, ok, agentJSON{}, a.stopAgent},
+		{get, "/workload-pools/{pool}/agents/{agent}/logs", "agentLogs", "agents", "Show the last lines that an agent wrote", operators,
+			[]parameter{{"lines", "integer", "At most this many, 1 to 1000; 100 if left out"}}, nil, ok, logsJSON{}, a.agentLogs},
+
+		{get, "/audit", "listAudit", "audit", "Read the audit log", operators, auditQuery, nil, ok, list[recordJSON]{}, a.listAudit},
+		{get, "/audit/stream", "followAudit", "audit", "Follow the audit log as server-sent events", operators, auditQuery, nil, ok, nil, a.followAudit},
+		{get, "/audit/verify", "verifyAudit", "audit", "Check the audit log's hash chain from its beginning", operators, nil, nil, ok, chainJSON{}, a.verifyAudit},
+
+		{post, "/workload-tokens", "mintWorkloadToken", "credentials", "Exchange a launch token for a workload access token", launched, nil, mintRequest{}, ok, mintedJSON{}, a.mint},
+		{post, "/credentials", "getCredential", "credentials", "Get a credential for the user, or a link at which he can give it", agents, nil, credentialRequest{}, ok, credentialAnswer{}, a.credential},
+		{del, "/credentials/{provider}", "clearCredential", "credentials", "Give back what this agent may use of the user's credential", agents, nil, nil, nothing, nil, a.clearCredential},
+		{get, "/authorizations/{authorization}", "getAuthorization", "credentials", "Read an authorization, waiting for its end if asked to", agents,
+			[]parameter{{"wait", "string", "Wait at most so long for its end, such as 25s; at most 60s"}}, nil, ok, authorizationJSON{}, a.getAuthorization},
+		{get, "/authorizations/{authorization}/events", "followAuthorization", "credentials", "Follow an authorization as server-sent events", agents, nil, nil, ok, nil, a.followAuthorization},
+	}
+}
+
+// list is a page of a list; Next, if there is one, is the "after" of the next page.
+type list[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty"`
+}
+
+// listOf converts items, never to null.
+func listOf[A, B any](items []A, convert func(A) B) list[B] {
+	l := list[B]{Items: make([]B, len(items))}
+	for i, item := range items {
+		l.Items[i] = convert(item)
+	}
+	return l
+}

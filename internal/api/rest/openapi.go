@@ -1,0 +1,119 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+var pathParameter = regexp.MustCompile(`\{([a-z]+)\}`)
+
+// document describes the endpoints as OpenAPI 3.1. The schemas come from the
+// very types that are decoded and encoded.
+func (a *API) document(endpoints []endpoint) []byte {
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	text := reflect.TypeFor[string]()
+	registry.RegisterTypeAlias(reflect.TypeFor[secret.Text](), text)
+	registry.RegisterTypeAlias(reflect.TypeFor[name.Scopes](), reflect.TypeFor[[]string]())
+	registry.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[map[string]any]())
+	registry.RegisterTypeAlias(reflect.TypeFor[time.Duration](), text)
+	api := &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{Title: "Deputy", Version: a.Version, Description: "Deputy's native API, version 1. Errors are application/problem+json (RFC 9457) with a stable code.",
+			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}},
+		Servers: []*huma.Server{{URL: a.PublicURL + base}},
+		Paths:   map[string]*huma.PathItem{},
+		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
+			string(operators): {Type: "http", Scheme: "bearer", Description: "An operator's token"},
+			string(agents):    {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A workload access token"},
+			string(launched):  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A launch token, from the file DEPUTY_WORKLOAD_TOKEN_FILE"},
+		}},
+	}
+	failure := &huma.Response{Description: "An error", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: registry.Schema(reflect.TypeFor[problem](), true, "Problem")}}}
+	for _, e := range endpoints {
+		item := api.Paths[e.path]
+		if item == nil {
+			item = &huma.PathItem{}
+			api.Paths[e.path] = item
+		}
+		set(item, e.method, operation(registry, e, failure))
+	}
+	b, err := json.Marshal(api)
+	if err != nil {
+		// The document is made of our own types at start: this is a bug that the first start shows.
+		panic("rest: the OpenAPI document: " + err.Error())
+	}
+	return b
+}
+
+func operation(registry huma.Registry, e endpoint, failure *huma.Response) *huma.Operation {
+	o := &huma.Operation{OperationID: e.id, Summary: e.summary, Tags: []string{e.tag}, Responses: map[string]*huma.Response{"default": failure}}
+	schemes := []auth{e.auth}
+	if e.auth == known {
+		schemes = []auth{operators, agents}
+	}
+	for _, s := range schemes {
+		o.Security = append(o.Security, map[string][]string{string(s): {}})
+	}
+	for _, m := range pathParameter.FindAllStringSubmatch(e.path, -1) {
+		o.Parameters = append(o.Parameters, &huma.Param{Name: m[1], In: "path", Required: true, Schema: &huma.Schema{Type: "string"}})
+	}
+	for _, p := range e.query {
+		o.Parameters = append(o.Parameters, &huma.Param{Name: p.name, In: "query", Description: p.help, Schema: &huma.Schema{Type: p.kind}})
+	}
+	if e.body != nil {
+		o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(reflect.TypeOf(e.body), true, e.id+"Request")}}}
+	}
+	success := &huma.Response{Description: http.StatusText(e.status)}
+	switch {
+	case e.answer != nil:
+		success.Content = map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(reflect.TypeOf(e.answer), true, e.id+"Answer")}}
+	case e.status == http.StatusOK:
+		success.Content = map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}}
+	}
+	o.Responses[strconv.Itoa(e.status)] = success
+	return o
+}
+
+func set(item *huma.PathItem, method string, o *huma.Operation) {
+	switch method {
+	case http.MethodGet:
+		item.Get = o
+	case http.MethodPost:
+		item.Post = o
+	case http.MethodPut:
+		item.Put = o
+	case http.MethodDelete:
+		item.Delete = o
+	}
+}
+
+var typeParameter = regexp.MustCompile(`\[.*[./]([A-Za-z]+)\]`)
+
+// schemaName names the schema of a type: "UserList" for list[userJSON].
+func schemaName(t reflect.Type, hint string) string {
+	n := t.Name()
+	if n == "" {
+		n = hint
+	}
+	if m := typeParameter.FindStringSubmatch(n); m != nil {
+		n = m[1] + "List"
+	}
+	n = regexp.MustCompile(`JSON`).ReplaceAllString(n, "")
+	return upper(n)
+}
+
+func upper(s string) string {
+	if s == "" || s[0] < 'a' || s[0] > 'z' {
+		return s
+	}
+	return string(s[0]-'a'+'A') + s[1:]
+}

@@ -1,0 +1,245 @@
+package rest
+
+import (
+	"time"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/userpool"
+)
+
+type newUserPool struct {
+	Name        string `json:"name"`
+	DisplayName string `json:"displayName,omitempty"`
+}
+
+type userPoolJSON struct {
+	Name         string    `json:"name"`
+	DisplayName  string    `json:"displayName,omitempty"`
+	Issuer       string    `json:"issuer"`
+	DiscoveryURL string    `json:"discoveryUrl"`
+	CreatedAt    time.Time `json:"createdAt"`
+}
+
+func (a *API) userPool(p userpool.Pool) userPoolJSON {
+	issuer := userpool.Issuer(a.PublicURL, p.Name)
+	return userPoolJSON{p.Name, p.DisplayName, issuer, issuer + "/.well-known/openid-configuration", p.CreatedAt}
+}
+
+func (a *API) listUserPools(c *call) (any, error) {
+	pools, err := a.Pools.Pools(c.ctx)
+	return listOf(pools, a.userPool), err
+}
+
+func (a *API) createUserPool(c *call) (any, error) {
+	var in newUserPool
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	pool := userpool.Pool{Name: in.Name, DisplayName: in.DisplayName, CreatedAt: a.now()}
+	if err := pool.Check(); err != nil {
+		return nil, err
+	}
+	p, err := a.Guard.Allow(c.ctx, c.caller, userpool.ActionCreatePool, pool.Resource())
+	if err != nil {
+		return nil, err
+	}
+	return a.userPool(pool), a.Pools.CreatePool(c.ctx, p, pool)
+}
+
+func (a *API) getUserPool(c *call) (any, error) {
+	pool, err := a.Pools.Pool(c.ctx, c.path("pool"))
+	return a.userPool(pool), err
+}
+
+type newUser struct {
+	UserName    string      `json:"userName"`
+	Password    secret.Text `json:"password"`
+	DisplayName string      `json:"displayName,omitempty"`
+	Email       string      `json:"email,omitempty"`
+	Phone       string      `json:"phone,omitempty"`
+}
+
+type userJSON struct {
+	ID          string    `json:"id"`
+	UserName    string    `json:"userName"`
+	DisplayName string    `json:"displayName,omitempty"`
+	Email       string    `json:"email,omitempty"`
+	Phone       string    `json:"phone,omitempty"`
+	Disabled    bool      `json:"disabled"`
+	CreatedAt   time.Time `json:"createdAt"`
+}
+
+func user(u userpool.User) userJSON {
+	return userJSON{u.ID, u.UserName, u.DisplayName, u.Email, u.Phone, u.Disabled, u.CreatedAt}
+}
+
+func (a *API) listUsers(c *call) (any, error) {
+	limit, err := c.number("limit", 100, 1, 500)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.Pools.Pool(c.ctx, c.path("pool")); err != nil {
+		return nil, err
+	}
+	users, err := a.Users.Users(c.ctx, c.path("pool"), userpool.LoginName(c.query["after"]), limit)
+	l := listOf(users, user)
+	if len(users) == limit {
+		l.Next = userpool.LoginName(users[limit-1].UserName)
+	}
+	return l, err
+}
+
+func (a *API) createUser(c *call) (any, error) {
+	var in newUser
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	now := a.now()
+	u := userpool.User{ID: name.NewID("usr"), Pool: c.path("pool"), UserName: in.UserName, DisplayName: in.DisplayName, Email: in.Email, Phone: in.Phone, CreatedAt: now, PasswordChangedAt: now}
+	if err := u.Check(); err != nil {
+		return nil, err
+	}
+	if err := userpool.CheckPassword(in.Password); err != nil {
+		return nil, err
+	}
+	p, err := a.Guard.Allow(c.ctx, c.caller, userpool.ActionCreateUser, u.Resource())
+	if err != nil {
+		return nil, err
+	}
+	if u.PasswordHash, err = a.Hasher.Hash(c.ctx, in.Password); err != nil {
+		return nil, err
+	}
+	in.Password.Clear()
+	return user(u), a.Users.CreateUser(c.ctx, p.Detail(map[string]string{"userName": u.UserName}), u)
+}
+
+func (a *API) getUser(c *call) (any, error) {
+	u, err := a.Users.User(c.ctx, c.path("pool"), c.path("user"))
+	return user(u), err
+}
+
+func (a *API) deleteUser(c *call) (any, error) {
+	p, err := a.Guard.Allow(c.ctx, c.caller, userpool.ActionDeleteUser, userpool.UserResource(c.path("pool"), c.path("user")))
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.Users.DeleteUser(c.ctx, p, c.path("pool"), c.path("user"))
+}
+
+type newClient struct {
+	Name                   string              `json:"name"`
+	Type                   userpool.ClientType `json:"type,omitempty" enum:"web,public" doc:"\"web\" (the default) keeps a secret, \"public\" has none"`
+	RedirectURIs           []string            `json:"redirectUris"`
+	PostLogoutRedirectURIs []string            `json:"postLogoutRedirectUris,omitempty"`
+	Scopes                 []string            `json:"scopes,omitempty" doc:"openid, profile and email if left out"`
+	AccessTokenLifetime    int                 `json:"accessTokenLifetime,omitempty" doc:"Seconds; ten hours if left out, shorter is safer"`
+}
+
+type clientJSON struct {
+	ID                     string              `json:"id"`
+	Secret                 string              `json:"secret,omitempty" doc:"Shown only when it is made"`
+	Name                   string              `json:"name"`
+	Type                   userpool.ClientType `json:"type"`
+	RedirectURIs           []string            `json:"redirectUris"`
+	PostLogoutRedirectURIs []string            `json:"postLogoutRedirectUris,omitempty"`
+	Scopes                 name.Scopes         `json:"scopes"`
+	AccessTokenLifetime    int                 `json:"accessTokenLifetime"`
+	CreatedAt              time.Time           `json:"createdAt"`
+}
+
+func client(c userpool.Client) clientJSON {
+	return clientJSON{c.ID, "", c.Name, c.Type, c.RedirectURIs, c.PostLogoutRedirectURIs, c.Scopes, int(c.AccessTokenLifetime / time.Second), c.CreatedAt}
+}
+
+// withSecret is client, with the secret shown this once.
+func withSecret(c userpool.Client, s secret.Text) clientJSON {
+	shown := client(c)
+	shown.Secret = s.RevealString()
+	return shown
+}
+
+func (a *API) listClients(c *call) (any, error) {
+	if _, err := a.Pools.Pool(c.ctx, c.path("pool")); err != nil {
+		return nil, err
+	}
+	clients, err := a.Clients.Clients(c.ctx, c.path("pool"))
+	return listOf(clients, client), err
+}
+
+func (a *API) createClient(c *call) (any, error) {
+	var in newClient
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	if in.Type == "" {
+		in.Type = userpool.Web
+	}
+	if in.Scopes == nil {
+		in.Scopes = []string{oauth.ScopeOpenID, "profile", "email"}
+	}
+	scopes, err := name.NewScopes(in.Scopes...)
+	if err != nil {
+		return nil, err
+	}
+	made := userpool.Client{
+		ID: name.NewID("cli"), Pool: c.path("pool"), Name: in.Name, Type: in.Type, RedirectURIs: in.RedirectURIs, PostLogoutRedirectURIs: in.PostLogoutRedirectURIs,
+		Scopes: scopes, AccessTokenLifetime: time.Duration(in.AccessTokenLifetime) * time.Second, CreatedAt: a.now(),
+	}
+	if in.AccessTokenLifetime == 0 {
+		made.AccessTokenLifetime = userpool.DefaultAccessTokenLifetime
+	}
+	var clientSecret secret.Text
+	if made.Type == userpool.Web {
+		clientSecret = userpool.NewSecret()
+		made.SecretHash = userpool.HashSecret(clientSecret)
+	}
+	if err := made.Check(); err != nil {
+		return nil, err
+	}
+	for _, uri := range append(append([]string{}, made.RedirectURIs...), made.PostLogoutRedirectURIs...) {
+		if err := oauth.CheckRegistered(uri); err != nil {
+			return nil, err
+		}
+	}
+	p, err := a.Guard.Allow(c.ctx, c.caller, userpool.ActionCreateClient, made.Resource())
+	if err != nil {
+		return nil, err
+	}
+	return withSecret(made, clientSecret), a.Clients.CreateClient(c.ctx, p.Detail(map[string]string{"name": made.Name}), made)
+}
+
+func (a *API) getClient(c *call) (any, error) {
+	found, err := a.Clients.Client(c.ctx, c.path("pool"), c.path("client"))
+	return client(found), err
+}
+
+func (a *API) deleteClient(c *call) (any, error) {
+	p, err := a.Guard.Allow(c.ctx, c.caller, userpool.ActionDeleteClient, userpool.ClientResource(c.path("pool"), c.path("client")))
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.Clients.DeleteClient(c.ctx, p, c.path("pool"), c.path("client"))
+}
+
+func (a *API) regenerateSecret(c *call) (any, error) {
+	found, err := a.Clients.Client(c.ctx, c.path("pool"), c.path("client"))
+	if err != nil {
+		return nil, err
+	}
+	if found.Type != userpool.Web {
+		return nil, fault.New(fault.Invalid, "client_secret_invalid", "a public client has no secret")
+	}
+	p, err := a.Guard.Allow(c.ctx, c.caller, userpool.ActionUpdateClient, found.Resource())
+	if err != nil {
+		return nil, err
+	}
+	fresh := userpool.NewSecret()
+	found.SecretHash = userpool.HashSecret(fresh)
+	return withSecret(found, fresh), a.Clients.UpdateClient(c.ctx, p.Detail(map[string]string{"change": "secret"}), found)
+}
+
+// now is the time with the precision that stores keep.
+func (a *API) now() time.Time { return a.Now().UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,100 @@
+// Package cli is the command line: one file per noun, flags and environment by one struct each.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/deputy-id/deputy/internal/fault"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// commands is the whole command line.
+type commands struct {
+	JSON bool `help:"Print JSON, for scripts, instead of text for people."`
+
+	Serve   serveCommand   `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
+	Demo    demoCommand    `cmd:"" help:"Start everything on this machine and show how it works."`
+	Sandbox sandboxCommand `cmd:"" help:"Run a small Feishu to try Deputy against."`
+	Audit   auditCommand   `cmd:"" help:"Read the audit log."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// output is where a command writes.
+type output struct {
+	out, err io.Writer
+	json     bool
+}
+
+// print writes v as one line of JSON, or else the text for people.
+func (o output) print(v any, text func(io.Writer) error) error {
+	if o.json {
+		return json.NewEncoder(o.out).Encode(v)
+	}
+	return text(o.out)
+}
+
+// Run parses and runs one command line (without the program's name) and returns
+// the exit code: 0 for success, 1 when the command failed, 2 when it was not
+// understood.
+func Run(ctx context.Context, args []string, out, errOut io.Writer) int {
+	var c commands
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("deputy"), kong.Description("Deputy lets agents act for people without owning their credentials."),
+		kong.Writers(out, errOut), kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return report(output{out, errOut, false}, err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 { // --help
+		return exited
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(errOut, "deputy: %s\n  try: deputy --help\n", err) // there is nowhere else to say it
+		return exitUsage
+	}
+	o := output{out, errOut, c.JSON}
+	if err := parsed.Run(o); err != nil {
+		return report(o, err)
+	}
+	return exitOK
+}
+
+// report shows an error: what happened, where it came from, what to do.
+func report(o output, err error) int {
+	if errors.Is(err, context.Canceled) {
+		return exitFailed
+	}
+	f := fault.As(err)
+	if o.json {
+		_ = json.NewEncoder(o.err).Encode(map[string]string{"code": f.Code, "message": f.Message, "source": f.Source, "fix": f.Fix}) // there is nowhere else to say it
+		return exitFailed
+	}
+	text := "deputy: " + f.Message + "\n"
+	if f.Source != "" {
+		text += "  from: " + f.Source + "\n"
+	}
+	if f.Fix != "" {
+		text += "  fix:  " + f.Fix + "\n"
+	}
+	if cause := errors.Unwrap(f); cause != nil {
+		text += "  why:  " + cause.Error() + "\n"
+	}
+	_, _ = io.WriteString(o.err, text) // there is nowhere else to say it
+	return exitFailed
+}

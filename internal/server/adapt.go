@@ -1,0 +1,86 @@
+package server
+
+import (
+	"context"
+
+	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/ingress"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/vendor"
+	"github.com/deputy-id/deputy/internal/workload"
+)
+
+// refresher lets the vault speak to a grant's third party; nouns do not know
+// each other.
+type refresher struct{ providers *provider.Registry }
+
+// Refresh implements vault.Refresher.
+func (r refresher) Refresh(ctx context.Context, p guard.Permit, pool, providerName string, refresh secret.Text) (vendor.Tokens, error) {
+	d, err := r.providers.Dialect(ctx, p, pool, providerName)
+	if err != nil {
+		return vendor.Tokens{}, err
+	}
+	defer d.App.ClientSecret.Clear()
+	return d.Refresh(ctx, refresh)
+}
+
+// minter mints the tokens that agents get with a user's request.
+type minter struct{ tokens *workload.Tokens }
+
+// MintForUser implements ingress.Minter.
+func (m minter) MintForUser(_ context.Context, w name.Workload, u name.User) (secret.Text, error) {
+	token, _, err := m.tokens.Mint(w, u, nil)
+	return token, err
+}
+
+// actionInvoke is a request of a user to an agent.
+const actionInvoke guard.Action = "agent.invoke"
+
+// recorder writes the ingress's decisions into the audit log.
+type recorder struct{ guard *guard.Guard }
+
+// Record implements ingress.Recorder.
+func (r recorder) Record(ctx context.Context, d ingress.Decision) error {
+	c := name.Caller{Kind: name.Person, User: d.User}
+	if d.User.IsZero() {
+		c = name.Caller{}
+	}
+	resource := audit.Resource{Kind: "agent", Pool: d.Workload.Pool, ID: d.Workload.Name}
+	detail := map[string]string{"client": name.Clip(d.Client, 100)}
+	if !d.Allowed {
+		detail["code"] = d.Code
+		return r.guard.Refuse(ctx, c, actionInvoke, resource, name.Clip(d.Reason, 300), detail)
+	}
+	p, err := r.guard.Allow(ctx, c, actionInvoke, resource)
+	if err != nil {
+		return err
+	}
+	return r.guard.Record(ctx, p.Detail(detail))
+}
+
+// scopesInWords says what scopes mean, as far as the vendor's entry knows.
+func scopesInWords(providers *provider.Registry) func(ctx context.Context, pool, providerName string, scopes name.Scopes) []browser.Item {
+	return func(ctx context.Context, pool, providerName string, scopes name.Scopes) []browser.Item {
+		known := map[string]vendor.Words{}
+		if v, err := providers.Store.Provider(ctx, pool, providerName); err == nil {
+			if entry, err := providers.Catalogue.Lookup(v.Vendor); err == nil {
+				for _, s := range entry.Scopes {
+					known[s.Scope] = s.What
+				}
+			}
+		}
+		items := make([]browser.Item, 0, scopes.Len())
+		for _, s := range scopes.List() {
+			item := browser.Item{Title: browser.Text{EN: s, ZH: s}}
+			if what, ok := known[s]; ok {
+				item = browser.Item{Title: browser.Text{EN: what.EN, ZH: what.ZH}, Detail: s}
+			}
+			items = append(items, item)
+		}
+		return items
+	}
+}

@@ -1,0 +1,279 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/agent"
+	"github.com/deputy-id/deputy/internal/api/rest"
+	"github.com/deputy-id/deputy/internal/attest"
+	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/broker"
+	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/callback"
+	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/fleet"
+	"github.com/deputy-id/deputy/internal/fleet/process"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/ingress"
+	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/keys"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/op"
+	"github.com/deputy-id/deputy/internal/operator"
+	"github.com/deputy-id/deputy/internal/outbound"
+	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/store"
+	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/vault"
+	"github.com/deputy-id/deputy/internal/vendor"
+	"github.com/deputy-id/deputy/internal/workload"
+)
+
+// Server is a Deputy, built and not yet serving.
+type Server struct {
+	config   Config
+	closers  []func() // run in reverse order
+	identity http.Handler
+	ingress  http.Handler // nil if the runtime is off
+	fleet    *fleet.Fleet // nil if the runtime is off
+	sessions userpool.Sessions
+	guard    *guard.Guard
+}
+
+// Close gives back what Build took. It is called once, after Run.
+func (s *Server) Close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+}
+
+// Build checks the configuration and puts all parts together, from the store up
+// to the handlers. Nothing is served before [Server.Run].
+func Build(ctx context.Context, c Config) (*Server, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	s := &Server{config: c}
+	if err := s.build(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) onClose(f func()) { s.closers = append(s.closers, f) }
+
+func (s *Server) build(ctx context.Context) error {
+	c := s.config
+	log := c.Logger
+	if err := makeData(c.Data); err != nil {
+		return err
+	}
+	unlock, err := lockData(c.Data)
+	if err != nil {
+		return err
+	}
+	s.onClose(unlock)
+
+	db, err := openStore(ctx, c)
+	if err != nil {
+		return err
+	}
+	s.onClose(func() {
+		if err := db.Close(); err != nil {
+			log.Error("database not closed cleanly", "err", err)
+		}
+	})
+	auditLog := audit.NewLog(store.Audit{DB: db})
+	s.onClose(auditLog.Close)
+	s.guard = &guard.Guard{Log: auditLog, Now: c.Now}
+	ring, err := openRing(ctx, c, store.Keys{DB: db}, s.guard)
+	if err != nil {
+		return err
+	}
+	workloads := &workload.Registry{Store: store.Workloads{DB: db}, Guard: s.guard, Now: c.Now}
+	operators := &operator.Registry{Store: store.Operators{DB: db}, Guard: s.guard, Now: c.Now}
+	if err := firstStart(ctx, c, workloads, operators); err != nil {
+		return err
+	}
+
+	// Identity: who is asking.
+	pools := store.UserPools{DB: db}
+	s.sessions = pools
+	site, err := browser.NewSite(c.PublicURL, "id")
+	if err != nil {
+		return err
+	}
+	pages, err := browser.NewPages(site, log)
+	if err != nil {
+		return err
+	}
+	hasher := userpool.NewHasher(runtime.GOMAXPROCS(0))
+	logins := &op.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
+	openid := &op.Provider{
+		PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Users: pools, Clients: pools, Codes: pools, Consents: pools, Logins: logins,
+		SignIn: &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now},
+		Keys:   ring, Guard: s.guard, Log: log, Now: c.Now,
+	}
+	tokens, launchKeys, err := workloadTokens(ctx, c, ring)
+	if err != nil {
+		return err
+	}
+
+	// Credentials: what may be given to whom.
+	out, err := outbound.New(outbound.Config{Allow: c.AllowOutbound, UserAgent: "deputy/" + c.Version, Log: log})
+	if err != nil {
+		return err
+	}
+	s.onClose(out.Close)
+	catalogue, err := vendor.Builtin()
+	if err != nil {
+		return err
+	}
+	providers := &provider.Registry{
+		Store: store.Providers{DB: db}, Guard: s.guard, Sealer: ring, Catalogue: catalogue, Client: &vendor.Client{Outbound: out, Now: c.Now},
+		CallbackURL: c.PublicURL + callback.Path, Now: c.Now,
+	}
+	grants := store.Vault{DB: db}
+	tokenVault := &vault.Vault{Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Owner: name.NewID("replica"), Logger: log, Now: c.Now}
+	s.onClose(tokenVault.Wait)
+	flow := &consent.Flow{
+		Store: store.Authorizations{DB: db}, Grants: grants, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
+		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
+	}
+	credentials := &broker.Broker{Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow, Now: c.Now}
+
+	// The runtime: agents and the way in to them.
+	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
+	launches, err := attest.NewLaunches(attest.LaunchesConfig{
+		Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: launchKeys, Now: c.Now,
+		Live: func(id string) bool { return s.fleet != nil && s.fleet.Live(id) },
+	})
+	if err != nil {
+		return err
+	}
+	if c.IngressListen != "" {
+		if err := s.buildRuntime(launches, agents, tokens); err != nil {
+			return err
+		}
+	}
+
+	mux := http.NewServeMux()
+	pages.Mount(mux)
+	openid.Mount(mux)
+	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
+	(&rest.API{
+		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain, Operators: operators, Tokens: tokens, Launches: launches,
+		Pools: pools, Users: pools, Clients: pools, Hasher: hasher, Workloads: workloads, Providers: providers, Vault: tokenVault, Broker: credentials, Flow: flow,
+		Agents: agents, Fleet: s.fleet, Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
+	}).Mount(mux)
+	s.identity = access(log, mux)
+	return nil
+}
+
+func openStore(ctx context.Context, c Config) (*store.DB, error) {
+	if c.Database.Empty() {
+		return store.OpenSQLite(ctx, c.Data)
+	}
+	return store.OpenPostgres(ctx, c.Database.RevealString())
+}
+
+// firstStart makes what every Deputy has: the default workload pool, and the
+// first operator's token in a file for its owner only.
+func firstStart(ctx context.Context, c Config, workloads *workload.Registry, operators *operator.Registry) error {
+	_, err := workloads.CreatePool(ctx, name.Caller{Kind: name.System}, name.DefaultPool, "made by Deputy")
+	if err != nil && !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	token, made, err := operators.First(ctx)
+	if err != nil || !made {
+		return err
+	}
+	defer token.Clear()
+	path := filepath.Join(c.Data, "operator.token")
+	if err := os.WriteFile(path, append(token.Reveal(), '\n'), 0o600); err != nil {
+		return fault.Wrap(err, fault.Unavailable, "data_unwritable", "the operator's token cannot be written to %s", path).WithSource("--data")
+	}
+	c.Logger.Info("first operator token written", "file", path)
+	return nil
+}
+
+// workloadTokens returns the minter of workload access tokens, and the keys of
+// launch tokens, which are others so that rotating one leaves the other alone.
+func workloadTokens(ctx context.Context, c Config, ring *keys.Ring) (*workload.Tokens, []jwt.Key, error) {
+	watKeys, err := ring.Signing(ctx, "workload-tokens", "ES256")
+	if err != nil {
+		return nil, nil, err
+	}
+	launchKeys, err := ring.Signing(ctx, "launch-tokens", "ES256")
+	if err != nil {
+		return nil, nil, err
+	}
+	return (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready(), launchKeys, nil
+}
+
+// buildRuntime makes the fleet and the ingress.
+func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, tokens *workload.Tokens) error {
+	c := s.config
+	s.fleet = fleet.New(fleet.Config{
+		Store: agents.Store, Driver: &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}, Launches: launches,
+		URL: c.PublicURL, TrustDomain: c.TrustDomain, Dir: filepath.Join(c.Data, "launch"), Log: c.Logger, Now: c.Now,
+	})
+	// Discovery documents and keys of users' tokens: our own pools are reached where they are, the
+	// issuers of others like any third party.
+	own, err := hostPort(c.PublicURL)
+	if err != nil {
+		return err
+	}
+	in, err := outbound.New(outbound.Config{Allow: append([]string{own}, c.AllowOutbound...), UserAgent: "deputy/" + c.Version, Log: c.Logger})
+	if err != nil {
+		return err
+	}
+	s.onClose(in.Close)
+	s.ingress = access(c.Logger, ingress.New(ingress.Config{
+		Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger, URL: c.IngressURL,
+	}))
+	return nil
+}
+
+func hostPort(publicURL string) (string, error) {
+	u, err := url.Parse(publicURL)
+	if err != nil {
+		return "", err
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port), nil
+}
+
+// sweep removes ended sessions and codes now and then until ctx is done.
+func (s *Server) sweep(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		p, err := s.guard.Allow(ctx, name.Caller{Kind: name.System}, userpool.ActionSweep, userpool.SweepResource())
+		if err == nil {
+			_, err = s.sessions.Sweep(ctx, p, s.config.Now())
+		}
+		if err != nil && ctx.Err() == nil {
+			s.config.Logger.LogAttrs(ctx, slog.LevelWarn, "ended sessions not removed; tried again later", slog.Any("err", fault.As(err)))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,129 @@
+// Package server puts the parts together: strict configuration, Build from top to bottom, Mount as the one visible list of what is served where, and Run.
+package server
+
+import (
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+// Config is what an operator says.
+type Config struct {
+	Data          string      // directory for everything that is kept; made if it does not exist
+	Listen        string      // address of the identity service
+	PublicURL     string      // as browsers see the identity service; "" for http and Listen, if that is loopback
+	Database      secret.Text // postgres://… URL; empty for SQLite in Data
+	RootKey       secret.Text // base64 of 32 bytes; empty for RootKeyFile
+	RootKeyFile   string      // "" for root.key in Data
+	TrustDomain   string      // of the workloads' SPIFFE IDs; "" for deputy.local
+	IngressListen string      // address of the runtime's ingress; "" turns the runtime off
+	IngressURL    string      // as callers see the ingress; "" for http and IngressListen
+	AllowOutbound []string    // private addresses that may be reached; see package outbound
+	Version       string      // of the program
+	Logger        *slog.Logger
+	Now           func() time.Time // nil means time.Now
+
+	// Ready is called once with the bound addresses (ingress nil if the runtime is off), when requests are
+	// answered. It may be nil.
+	Ready func(identity, ingress net.Addr)
+}
+
+// defaultTrustDomain names the workloads of a Deputy whose operator chose no
+// name. It does not follow the public URL, so that moving the service does not
+// rename the agents.
+const defaultTrustDomain = "deputy.local"
+
+// complete checks c and fills in what follows from the rest.
+func (c *Config) complete() error {
+	if c.Data == "" {
+		return fault.New(fault.Invalid, "data_missing", "there is no data directory").WithSource("--data")
+	}
+	if err := checkListen("--listen", c.Listen); err != nil {
+		return err
+	}
+	var err error
+	// Agents run in directories of their own, so that paths that they are told must be absolute.
+	if c.Data, err = filepath.Abs(c.Data); err != nil {
+		return fault.Wrap(err, fault.Invalid, "data_missing", "the data directory has no absolute path").WithSource("--data")
+	}
+	if c.PublicURL, err = publicURL("--public-url", c.PublicURL, c.Listen); err != nil {
+		return err
+	}
+	if c.IngressListen != "" {
+		if err := checkListen("--ingress-listen", c.IngressListen); err != nil {
+			return err
+		}
+		if c.IngressURL, err = publicURL("--ingress-url", c.IngressURL, c.IngressListen); err != nil {
+			return err
+		}
+		if c.IngressURL == c.PublicURL {
+			return fault.New(fault.Invalid, "origins_shared", "the identity service and the ingress would share the origin %s", c.PublicURL).
+				WithSource("--ingress-url").WithFix("what agents answer must not come from where people log in: give the ingress a host name or port of its own")
+		}
+	}
+	if c.TrustDomain == "" {
+		c.TrustDomain = defaultTrustDomain
+	}
+	if name.Check("trust domain", c.TrustDomain) != nil || strings.ToLower(c.TrustDomain) != c.TrustDomain {
+		return fault.New(fault.Invalid, "trust_domain_invalid", "%q is not a trust domain", name.Clip(c.TrustDomain, 80)).
+			WithSource("--trust-domain").WithFix("use lower-case letters, digits, '-', '_' and '.' (SPIFFE-ID, section 2.1)")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return nil
+}
+
+func checkListen(flag, address string) error {
+	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+		return fault.New(fault.Invalid, "listen_invalid", "%q is not an address to listen on", name.Clip(address, 80)).
+			WithSource(flag).WithFix("write host:port, such as 127.0.0.1:8080")
+	}
+	return nil
+}
+
+// publicURL checks a given URL, or derives one from a loopback address to
+// listen on.
+func publicURL(flag, given, listen string) (string, error) {
+	if given == "" {
+		host, port, err := net.SplitHostPort(listen)
+		if err != nil || !oauth.Loopback(host) || port == "0" {
+			return "", fault.New(fault.Invalid, "public_url_missing", "people's browsers reach %s under a name that Deputy cannot guess", listen).
+				WithSource(flag).WithFix("give the address as browsers see it, such as https://id.example.com")
+		}
+		return "http://" + net.JoinHostPort(host, port), nil
+	}
+	u, err := url.Parse(given)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" ||
+		(u.Scheme != "https" && (u.Scheme != "http" || !oauth.Loopback(u.Hostname()))) {
+		return "", fault.New(fault.Invalid, "public_url_invalid", "%q cannot be a public address", name.Clip(given, 200)).
+			WithSource(flag).WithFix("give scheme and host only, https except on loopback, such as https://id.example.com")
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+}
+
+// makeData makes the data directory, for its owner only.
+func makeData(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fault.Wrap(err, fault.Unavailable, "data_unwritable", "the data directory %s cannot be made", dir).
+			WithSource("--data").WithFix("choose a directory that you may write to")
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "data_unwritable", "the data directory %s cannot be read", dir).WithSource("--data")
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fault.New(fault.Invalid, "data_exposed", "the data directory %s may be read by others (mode %04o)", dir, info.Mode().Perm()).
+			WithSource("--data").WithFix("run: chmod 700 %s", dir)
+	}
+	return nil
+}

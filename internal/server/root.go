@@ -1,0 +1,69 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/keys"
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+// openRing finds the root key and opens the key ring with it. A root key is
+// made only for a store that has no keys yet: for any other, a fresh one would
+// be a wrong one.
+func openRing(ctx context.Context, c Config, store keys.Store, g *guard.Guard) (*keys.Ring, error) {
+	root, path, made, err := rootKey(ctx, c, store)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Clear()
+	local, err := keys.NewLocal(root)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := keys.NewRing(ctx, local, store, g, c.Now)
+	if err != nil && made {
+		// Another replica gave the store its first key at the same moment. Leaving our useless file
+		// behind would make the next start fail for the same reason.
+		err = errors.Join(err, os.Remove(path))
+	}
+	if fault.HasCode(err, "root_key_wrong") {
+		err = fault.As(err).WithSource(path)
+	}
+	return ring, err
+}
+
+// rootKey returns the root key, where it came from, and whether it was made now.
+func rootKey(ctx context.Context, c Config, store keys.Store) (key secret.Text, source string, made bool, err error) {
+	if !c.RootKey.Empty() {
+		key, err = keys.ParseRoot(c.RootKey, "DEPUTY_ROOT_KEY")
+		return key, "DEPUTY_ROOT_KEY", false, err
+	}
+	source = c.RootKeyFile
+	if source == "" {
+		source = filepath.Join(c.Data, "root.key")
+	}
+	key, err = keys.ReadRootFile(source)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, source, false, err
+	}
+	if c.RootKeyFile != "" {
+		return key, source, false, fault.Wrap(err, fault.Invalid, "root_key_missing", "the root key file does not exist").WithSource("--root-key-file").
+			WithFix("make one with: umask 077; head -c %d /dev/urandom | base64 > %s", keys.RootSize, source)
+	}
+	existing, err := store.DataKeys(ctx)
+	if err != nil {
+		return key, source, false, err
+	}
+	if len(existing) > 0 {
+		return key, source, false, fault.New(fault.Invalid, "root_key_missing", "the store was created with a root key, and it is not here").WithSource(source).
+			WithFix("put the root key of this store there, or name it with --root-key-file or DEPUTY_ROOT_KEY; nothing was changed")
+	}
+	key, err = keys.CreateRootFile(source)
+	return key, source, true, err
+}

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/fault"
+)
+
+// The bounds of a connection. There is none for writing: answers may be streams.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// The steps of a shutdown: requests may end, then waiting ones are cancelled,
+// then connections are cut.
+const (
+	graceForRequests = 2 * time.Second
+	graceForStreams  = 8 * time.Second
+)
+
+// Run serves until ctx is done, and returns when everything has stopped.
+func (s *Server) Run(ctx context.Context) error {
+	identity, err := listen(ctx, "--listen", s.config.Listen)
+	if err != nil {
+		return err
+	}
+	var in net.Listener
+	if s.ingress != nil {
+		if in, err = listen(ctx, "--ingress-listen", s.config.IngressListen); err != nil {
+			return errors.Join(err, identity.Close())
+		}
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var group sync.WaitGroup
+	group.Go(func() { stop(s.serve(ctx, identity, s.identity)) })
+	group.Go(func() { s.sweep(ctx) })
+	if in != nil {
+		group.Go(func() { stop(s.serve(ctx, in, s.ingress)) })
+		group.Go(func() { s.fleet.Run(ctx) })
+	}
+	s.config.Logger.Info("deputy is ready", "identity", s.config.PublicURL, "ingress", s.config.IngressURL, "version", s.config.Version)
+	if s.config.Ready != nil {
+		var ingressAddr net.Addr
+		if in != nil {
+			ingressAddr = in.Addr()
+		}
+		s.config.Ready(identity.Addr(), ingressAddr)
+	}
+	<-ctx.Done()
+	group.Wait()
+	s.config.Logger.Info("deputy has stopped")
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func listen(ctx context.Context, flag, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err == nil {
+		return l, nil
+	}
+	f := fault.Wrap(err, fault.Unavailable, "listen_failed", "cannot listen on %s", address).WithSource(flag)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, f.WithFix("another program uses this port: stop it, or choose another with %s", flag)
+	case errors.Is(err, syscall.EACCES):
+		return nil, f.WithFix("ports below 1024 need special rights: choose another with %s", flag)
+	default:
+		return nil, f.WithFix("check the address")
+	}
+}
+
+// serve answers requests on l until ctx is done.
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	// Requests get a context that ends later than ctx, so that those under way may finish.
+	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	server := &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ErrorLog:    slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug), // what broken clients do
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Serve(l) }()
+	select {
+	case err := <-stopped:
+		return fault.Wrap(err, fault.Unavailable, "serve_failed", "the listener on %s broke", l.Addr())
+	case <-ctx.Done():
+	}
+	streams := time.AfterFunc(graceForRequests, cancel)
+	defer streams.Stop()
+	bound, release := context.WithTimeout(context.WithoutCancel(ctx), graceForRequests+graceForStreams)
+	defer release()
+	if err := server.Shutdown(bound); err != nil {
+		return server.Close()
+	}
+	return nil
+}
