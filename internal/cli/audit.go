@@ -57,7 +57,7 @@ func (l auditList) Run(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
-	f := apiclient.AuditQuery{Limit: l.Limit, Newest: true, Action: l.Action, Outcome: l.Outcome, Provider: l.Provider, Workload: l.Workload, Subject: l.Subject}
+	f := audit.Filter{Limit: l.Limit, Newest: true, Action: l.Action, Outcome: audit.Outcome(l.Outcome), Provider: l.Provider, Workload: l.Workload, Subject: l.Subject}
 	records, err := client.Audit(ctx, f)
 	if err != nil {
 		return err
@@ -72,8 +72,7 @@ func (l auditList) Run(ctx context.Context, o output) error {
 	if err := t.w.Flush(); err != nil || !l.Follow {
 		return err
 	}
-	f.Newest, f.Limit = false, 0
-	return client.Follow(ctx, f, func(r apiclient.AuditRecord) error {
+	return client.FollowAudit(ctx, f, func(r apiclient.Record) error {
 		if err := t.add(r); err != nil {
 			return err
 		}
@@ -87,7 +86,7 @@ type table struct {
 	w *tabwriter.Writer
 }
 
-func (t table) add(r apiclient.AuditRecord) error {
+func (t table) add(r apiclient.Record) error {
 	return t.o.print(r, func(io.Writer) error {
 		e := r.Entry
 		what := strings.TrimSuffix(e.Resource.Kind+" "+e.Resource.ID, " ")
@@ -125,13 +124,13 @@ func (v auditVerify) Run(ctx context.Context, o output) error {
 		return err
 	}
 	if err := o.print(chain, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%d entries hold; hash %s\n", chain.Entries, chain.Hash)
+		_, err := fmt.Fprintf(w, "%d entries hold; hash %s\n", chain.Records, chain.Hash)
 		return err
 	}); err != nil {
 		return err
 	}
-	if !chain.Intact {
-		return fault.New(fault.Conflict, "audit_chain_broken", "the audit log was altered: %s", chain.Reason).
+	if !chain.OK {
+		return fault.New(fault.Conflict, "audit_chain_broken", "the audit log was altered: it breaks at entry %d", chain.Broken).
 			WithFix("compare with a backup; what follows that entry cannot be trusted")
 	}
 	return nil

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -128,10 +127,10 @@ func (a *API) sendAudit(ctx context.Context, s *stream, f *audit.Filter) error {
 
 // chainJSON tells whether the chain holds.
 type chainJSON struct {
-	Intact  bool   `json:"intact"`
-	Entries int64  `json:"entries" doc:"How many were checked and hold"`
+	OK      bool   `json:"ok"`
+	Records int64  `json:"records" doc:"How many were checked and hold"`
 	Hash    string `json:"hash" doc:"Of the last one that holds; keep it elsewhere to notice a chain that was written anew"`
-	Reason  string `json:"reason,omitempty" doc:"Where and how the chain breaks"`
+	Broken  int64  `json:"broken,omitempty" doc:"Sequence number at which the chain breaks"`
 }
 
 // verifyAudit recomputes the chain in bounded steps.
@@ -144,19 +143,12 @@ func (a *API) verifyAudit(c *call) (any, error) {
 			return nil, err
 		}
 		if len(records) == 0 {
-			return chainJSON{Intact: true, Entries: seq, Hash: hash.String()}, nil
+			return chainJSON{OK: true, Records: seq, Hash: hash.String()}, nil
 		}
 		for _, r := range records {
 			next := hash.Next(seq+1, r.Leaf)
-			broken := ""
-			switch {
-			case r.Seq != seq+1:
-				broken = fmt.Sprintf("entry %d is missing: %d follows %d", seq+1, r.Seq, seq)
-			case next != r.Hash:
-				broken = fmt.Sprintf("entry %d does not follow from the one before it", r.Seq)
-			}
-			if broken != "" {
-				return chainJSON{Entries: seq, Hash: hash.String(), Reason: broken}, nil
+			if r.Seq != seq+1 || next != r.Hash {
+				return chainJSON{Records: seq, Hash: hash.String(), Broken: seq + 1}, nil
 			}
 			seq, hash = r.Seq, next
 		}
