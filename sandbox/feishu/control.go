@@ -28,6 +28,7 @@ type command struct {
 //	POST /sandbox/drop-next               {"operation":"refresh","count":1}
 //	POST /sandbox/refuse-next             {"operation":"refresh","count":1,"refusal":{"code":20050}}
 //	POST /sandbox/kill-on-rotate          {"enabled":true}
+//	POST /sandbox/access-lifetime         {"milliseconds":3000}; 0 is the usual one
 //	POST /sandbox/expire-access-tokens    {}
 //	POST /sandbox/expire-refresh-tokens   {}
 //	POST /sandbox/revoke                  {"username":"zhangsan"}
@@ -64,6 +65,9 @@ func (s *Sandbox) control() http.Handler {
 		}
 	}))
 	mux.HandleFunc("POST /sandbox/kill-on-rotate", always(func(c command) { s.KillOnRotate(c.Enabled) }))
+	mux.HandleFunc("POST /sandbox/access-lifetime", always(func(c command) {
+		s.SetAccessLifetime(time.Duration(min(c.Milliseconds, AccessLifetime.Milliseconds())) * time.Millisecond)
+	}))
 	mux.HandleFunc("POST /sandbox/expire-access-tokens", always(func(command) { s.ExpireAccessTokens() }))
 	mux.HandleFunc("POST /sandbox/expire-refresh-tokens", always(func(command) { s.ExpireRefreshTokens() }))
 	mux.HandleFunc("POST /sandbox/revoke", s.command(func(c command) string {

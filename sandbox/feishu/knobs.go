@@ -47,6 +47,7 @@ type knobs struct {
 	drops        map[Operation]int
 	refusals     map[Operation][]Refusal
 	killOnRotate bool
+	accessLife   time.Duration // of tokens issued from now on
 }
 
 const maxRefusals = 1024 // pending per operation
@@ -63,6 +64,7 @@ func (k *knobs) reset() {
 	k.drops = make(map[Operation]int)
 	k.refusals = make(map[Operation][]Refusal)
 	k.killOnRotate = false
+	k.accessLife = AccessLifetime
 }
 
 // begin counts a request, waits out the latency, and returns the refusal that is
@@ -144,7 +146,25 @@ func (s *Sandbox) KillOnRotate(on bool) {
 	s.knobs.killOnRotate = on
 }
 
-// ResetKnobs turns off latency, drops, refusals and KillOnRotate.
+func (k *knobs) life() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.accessLife
+}
+
+// SetAccessLifetime says how long access tokens live that are issued from now
+// on, in whole seconds and at most [AccessLifetime], which 0 stands for.
+func (s *Sandbox) SetAccessLifetime(d time.Duration) {
+	s.knobs.mu.Lock()
+	defer s.knobs.mu.Unlock()
+	if d = d.Truncate(time.Second); d <= 0 || d > AccessLifetime {
+		d = AccessLifetime
+	}
+	s.knobs.accessLife = d
+}
+
+// ResetKnobs turns off latency, drops, refusals, SetAccessLifetime and
+// KillOnRotate.
 func (s *Sandbox) ResetKnobs() {
 	s.knobs.mu.Lock()
 	defer s.knobs.mu.Unlock()

@@ -102,6 +102,23 @@ func TestRefuseNext(t *testing.T) {
 	}
 }
 
+func TestSetAccessLifetime(t *testing.T) {
+	r := newRig(t)
+	r.SetAccessLifetime(3500 * time.Millisecond)
+	first := r.mustToken(exchangeParams(r.code(readAndOffline)))
+	if !strings.Contains(first.Body, `"expires_in":3,`) {
+		t.Errorf("body %s", first.Body)
+	}
+	r.clock.Advance(3 * time.Second)
+	if status, body := r.api(feishu.UserInfoPath, "Bearer "+first.AccessToken); status != 400 || !strings.Contains(body, "99991677") {
+		t.Errorf("after its life: status %d, body %s", status, body)
+	}
+	r.ResetKnobs()
+	if second := r.mustToken(refreshParams(first.RefreshToken)); !strings.Contains(second.Body, `"expires_in":7200,`) {
+		t.Errorf("body %s", second.Body)
+	}
+}
+
 func TestKillOnRotate(t *testing.T) {
 	r := newRig(t)
 	r.KillOnRotate(true)

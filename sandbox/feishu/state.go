@@ -127,7 +127,8 @@ func (s *state) issueCode(c code) string {
 
 // pair is what the token endpoint hands out.
 type pair struct {
-	access, refresh string // refresh is empty without offline_access
+	access, refresh string        // refresh is empty without offline_access
+	life            time.Duration // of the access token
 	scopes          scopeSet
 }
 
@@ -136,13 +137,13 @@ type pair struct {
 // Grants are cumulative: with no narrowing the token carries everything that the
 // user ever agreed to. Only offline_access is not inherited, since a refresh
 // token is given only to those who asked for it this time.
-func (s *state) issue(app, user string, agreed, narrowed scopeSet, now time.Time) pair {
+func (s *state) issue(app, user string, agreed, narrowed scopeSet, now time.Time, life time.Duration) pair {
 	scopes := narrowed
 	if scopes == nil {
 		scopes = s.grants[grantKey{app, user}].without(offlineAccess).union(agreed)
 	}
-	p := pair{access: randomToken(), scopes: scopes}
-	a := &access{app: app, user: user, scopes: scopes, expires: now.Add(AccessLifetime)}
+	p := pair{access: randomToken(), life: life, scopes: scopes}
+	a := &access{app: app, user: user, scopes: scopes, expires: now.Add(life)}
 	s.accesses.add(p.access, a)
 	s.record("access_token", p.access)
 	if scopes.has(offlineAccess) {

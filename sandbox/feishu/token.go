@@ -72,7 +72,7 @@ func (s *Sandbox) writeTokens(w http.ResponseWriter, p pair) {
 		Scope            string `json:"scope"`
 		TokenType        string `json:"token_type"`
 	}{
-		AccessToken: p.access, ExpiresIn: int64(AccessLifetime / time.Second),
+		AccessToken: p.access, ExpiresIn: int64(p.life / time.Second),
 		Scope: p.scopes.String(), TokenType: "Bearer",
 	}
 	if p.refresh != "" {
@@ -178,7 +178,7 @@ func (s *Sandbox) exchange(req tokenRequest) (pair, int) {
 		return pair{}, code
 	}
 	c.used = true
-	return s.state.issue(c.app, c.user, c.scopes, req.narrowed, s.now()), 0
+	return s.state.issue(c.app, c.user, c.scopes, req.narrowed, s.now(), s.knobs.life()), 0
 }
 
 // verifyPKCE implements RFC 7636 section 4.6 for S256, the only method here.
@@ -224,7 +224,7 @@ func (s *Sandbox) rotate(req tokenRequest) (pair, int) {
 	if kill {
 		old.access.dead = true
 	}
-	return s.state.issue(old.app, old.user, old.scopes, req.narrowed, s.now()), 0
+	return s.state.issue(old.app, old.user, old.scopes, req.narrowed, s.now(), s.knobs.life()), 0
 }
 
 // equalSecrets compares in time that depends on neither value.

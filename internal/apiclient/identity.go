@@ -1,0 +1,139 @@
+package apiclient
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+// UserPool is an OpenID provider.
+type UserPool struct {
+	Name         string `json:"name"`
+	DisplayName  string `json:"displayName"`
+	Issuer       string `json:"issuer"`
+	DiscoveryURL string `json:"discoveryUrl"`
+}
+
+// User is a person of a user pool.
+type User struct {
+	ID          string `json:"id"` // the subject in tokens
+	UserName    string `json:"userName"`
+	DisplayName string `json:"displayName"`
+	Email       string `json:"email"`
+}
+
+// NewUser is what a user is made from.
+type NewUser struct {
+	UserName    string
+	DisplayName string
+	Email       string
+	Password    secret.Text
+}
+
+// OAuthClient is an application that logs users of a pool in.
+type OAuthClient struct {
+	ID           string   `json:"id"`
+	Name         string   `json:"name"`
+	Type         string   `json:"type"` // "web" or "public"
+	RedirectURIs []string `json:"redirectUris"`
+	Scopes       []string `json:"scopes"`
+}
+
+// NewOAuthClient is what a client is made from.
+type NewOAuthClient struct {
+	Name         string   `json:"name"`
+	Type         string   `json:"type"`
+	RedirectURIs []string `json:"redirectUris"`
+	Scopes       []string `json:"scopes,omitempty"`
+}
+
+// path joins segments, each escaped.
+func path(segments ...string) string {
+	p := ""
+	for _, s := range segments {
+		p += "/" + url.PathEscape(s)
+	}
+	return p
+}
+
+// list is how the API answers with several of a kind.
+type list[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next"` // the "after" of the next page; "" on the last one
+}
+
+// UserPools returns all user pools.
+func (c *Client) UserPools(ctx context.Context) ([]UserPool, error) {
+	var all list[UserPool]
+	err := c.call(ctx, http.MethodGet, "/user-pools", nil, nil, &all)
+	return all.Items, err
+}
+
+// CreateUserPool makes a user pool.
+func (c *Client) CreateUserPool(ctx context.Context, name, displayName string) (UserPool, error) {
+	in := struct {
+		Name        string `json:"name"`
+		DisplayName string `json:"displayName,omitempty"`
+	}{name, displayName}
+	var made UserPool
+	err := c.call(ctx, http.MethodPost, "/user-pools", nil, in, &made)
+	return made, err
+}
+
+// Users returns the users of a pool.
+func (c *Client) Users(ctx context.Context, pool string) ([]User, error) {
+	var users []User
+	for query := (url.Values{"limit": {"500"}}); ; {
+		var page list[User]
+		if err := c.call(ctx, http.MethodGet, path("user-pools", pool, "users"), query, nil, &page); err != nil {
+			return nil, err
+		}
+		users = append(users, page.Items...)
+		if page.Next == "" || page.Next == query.Get("after") {
+			return users, nil
+		}
+		query.Set("after", page.Next)
+	}
+}
+
+// CreateUser makes a user.
+func (c *Client) CreateUser(ctx context.Context, pool string, u NewUser) (User, error) {
+	in := struct {
+		UserName    string `json:"userName"`
+		DisplayName string `json:"displayName,omitempty"`
+		Email       string `json:"email,omitempty"`
+		Password    string `json:"password"`
+	}{u.UserName, u.DisplayName, u.Email, u.Password.RevealString()}
+	var made User
+	err := c.call(ctx, http.MethodPost, path("user-pools", pool, "users"), nil, in, &made)
+	return made, err
+}
+
+// OAuthClients returns the clients of a pool.
+func (c *Client) OAuthClients(ctx context.Context, pool string) ([]OAuthClient, error) {
+	var all list[OAuthClient]
+	err := c.call(ctx, http.MethodGet, path("user-pools", pool, "clients"), nil, nil, &all)
+	return all.Items, err
+}
+
+// withSecret is a client in the answer that shows its secret.
+type withSecret struct {
+	OAuthClient
+	Secret secret.Text `json:"secret"`
+}
+
+// CreateOAuthClient makes a client. Its secret is never shown again.
+func (c *Client) CreateOAuthClient(ctx context.Context, pool string, n NewOAuthClient) (OAuthClient, secret.Text, error) {
+	var made withSecret
+	err := c.call(ctx, http.MethodPost, path("user-pools", pool, "clients"), nil, n, &made)
+	return made.OAuthClient, made.Secret, err
+}
+
+// ReplaceSecret gives a client a new secret; the old one is void.
+func (c *Client) ReplaceSecret(ctx context.Context, pool, id string) (secret.Text, error) {
+	var made withSecret
+	err := c.call(ctx, http.MethodPost, path("user-pools", pool, "clients", id, "secret"), nil, nil, &made)
+	return made.Secret, err
+}

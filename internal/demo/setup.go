@@ -1,0 +1,315 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/deputy-id/deputy/internal/apiclient"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/vendor"
+)
+
+// What the demo makes.
+const (
+	userPool     = "people"
+	clientName   = "feishu-chat"
+	workloadPool = name.DefaultPool
+	providerName = "feishu_oauth"
+	agentName    = "feishu-doc-agent"
+	appID        = "cli_sandbox0000000001" // at the sandbox
+
+	launchTime  = 6 * time.Minute // a first build compiles everything
+	launchPause = 200 * time.Millisecond
+)
+
+func providerScopes() []string {
+	return []string{"docx:document:readonly", "docs:document.content:read", "offline_access"}
+}
+
+// demoUser is a person of the demo's user pool, and his account at the sandbox.
+type demoUser struct{ userName, displayName string }
+
+func demoUsers() []demoUser { return []demoUser{{"zhangsan", "张三"}, {"lisi", "李四"}} }
+
+// setup makes what the demo needs through the public API, as a user would:
+// create what is missing, update what is there.
+type setup struct {
+	api   *apiclient.Client
+	state *state
+	urls  urls
+	// examples is the directory of the examples.
+	examples string
+	// told is called at the beginning of each step that takes time.
+	told func(format string, args ...any)
+}
+
+// urls are the addresses of the parts.
+type urls struct{ identity, ingress, chat, sandbox string }
+
+func (u urls) callback() string     { return u.identity + "/api/v1/oauth2callback" }
+func (u urls) chatCallback() string { return u.chat + "/callback" }
+
+// world is what setup made.
+type world struct {
+	urls
+	issuer, discovery, clientID string
+	agent                       apiclient.Agent
+	subjects                    map[string]string // user name → id, the subject in tokens
+	fresh                       bool              // the users were made in this run
+}
+
+func (s *setup) run(ctx context.Context) (world, error) {
+	w := world{urls: s.urls}
+	pool, err := s.pool(ctx)
+	if err != nil {
+		return w, err
+	}
+	w.issuer, w.discovery = pool.Issuer, pool.DiscoveryURL
+	if w.subjects, w.fresh, err = s.users(ctx); err != nil {
+		return w, err
+	}
+	if w.clientID, err = s.client(ctx); err != nil {
+		return w, err
+	}
+	if err := s.provider(ctx); err != nil {
+		return w, err
+	}
+	w.agent, err = s.launch(ctx, w)
+	return w, err
+}
+
+func (s *setup) pool(ctx context.Context) (apiclient.UserPool, error) {
+	pools, err := s.api.UserPools(ctx)
+	if err != nil {
+		return apiclient.UserPool{}, err
+	}
+	if i := slices.IndexFunc(pools, func(p apiclient.UserPool) bool { return p.Name == userPool }); i >= 0 {
+		return pools[i], nil
+	}
+	return s.api.CreateUserPool(ctx, userPool, "Deputy Demo")
+}
+
+// users makes the demo's users and returns their ids. It reports whether they
+// are new.
+func (s *setup) users(ctx context.Context) (subjects map[string]string, fresh bool, err error) {
+	existing, err := s.api.Users(ctx, userPool)
+	if err != nil {
+		return nil, false, err
+	}
+	subjects = map[string]string{}
+	for _, u := range existing {
+		subjects[u.UserName] = u.ID
+	}
+	for _, u := range demoUsers() {
+		if subjects[u.userName] != "" && s.state.Users[u.userName] == "" {
+			return nil, false, fault.New(fault.Conflict, "demo_password_lost", "the password of %s is not in the demo's state", u.userName).WithSource(s.state.path).
+				WithFix("use another --data directory")
+		}
+		if subjects[u.userName] != "" {
+			continue
+		}
+		if s.state.Users[u.userName] == "" {
+			s.state.Users[u.userName] = newPassword()
+			if err := s.state.save(); err != nil {
+				return nil, false, err
+			}
+		}
+		made, err := s.api.CreateUser(ctx, userPool, apiclient.NewUser{
+			UserName: u.userName, DisplayName: u.displayName, Email: u.userName + "@example.com",
+			Password: secret.FromString(s.state.Users[u.userName]),
+		})
+		if err != nil {
+			return nil, false, err
+		}
+		subjects[u.userName], fresh = made.ID, true
+	}
+	return subjects, fresh, nil
+}
+
+// client makes the chat application's client, or gives it a new secret when the
+// old one is lost.
+func (s *setup) client(ctx context.Context) (id string, err error) {
+	existing, err := s.api.OAuthClients(ctx, userPool)
+	if err != nil {
+		return "", err
+	}
+	var shown secret.Text
+	i := slices.IndexFunc(existing, func(c apiclient.OAuthClient) bool { return c.Name == clientName })
+	switch {
+	case i < 0:
+		var made apiclient.OAuthClient
+		made, shown, err = s.api.CreateOAuthClient(ctx, userPool, apiclient.NewOAuthClient{
+			Name: clientName, Type: "web", RedirectURIs: []string{s.urls.chatCallback()}, Scopes: []string{"openid", "profile", "email"},
+		})
+		id = made.ID
+	case !slices.Contains(existing[i].RedirectURIs, s.urls.chatCallback()):
+		return "", fault.New(fault.Conflict, "demo_ports_changed", "the chat application's client was made for %s", strings.Join(existing[i].RedirectURIs, ", ")).
+			WithSource("--chat-listen").WithFix("use the same ports as before, or another --data directory")
+	case s.state.ClientSecret == "":
+		id = existing[i].ID
+		shown, err = s.api.ReplaceSecret(ctx, userPool, id)
+	default:
+		return existing[i].ID, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	s.state.ClientSecret = shown.RevealString()
+	return id, s.state.save()
+}
+
+// provider points the credential provider at the sandbox.
+func (s *setup) provider(ctx context.Context) error {
+	pools, err := s.api.WorkloadPools(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(pools, func(p apiclient.WorkloadPool) bool { return p.Name == workloadPool }) {
+		return fault.New(fault.Internal, "pool_missing", "the workload pool %q does not exist, and it always should", workloadPool)
+	}
+	settings := apiclient.ProviderSettings{
+		Vendor: "feishu", ClientID: appID, ClientSecret: secret.FromString(s.state.AppSecret), Scopes: providerScopes(),
+		Endpoints: vendor.Endpoints{
+			Authorization: s.urls.sandbox + "/open-apis/authen/v1/authorize",
+			Token:         s.urls.sandbox + "/open-apis/authen/v2/oauth/token",
+			UserInfo:      s.urls.sandbox + "/open-apis/authen/v1/user_info",
+			API:           s.urls.sandbox,
+		},
+	}
+	_, err = s.api.Provider(ctx, workloadPool, providerName)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		_, err = s.api.CreateProvider(ctx, workloadPool, providerName, settings)
+	case err == nil:
+		_, err = s.api.UpdateProvider(ctx, workloadPool, providerName, settings)
+	}
+	return err
+}
+
+// launch deploys the sample agent and waits until it is ready.
+func (s *setup) launch(ctx context.Context, w world) (apiclient.Agent, error) {
+	directory := filepath.Join(s.examples, agentDirectory)
+	text, err := os.ReadFile(filepath.Join(directory, "agentkit.yaml"))
+	if err != nil {
+		return apiclient.Agent{}, fault.Wrap(err, fault.Invalid, "examples_missing", "the sample agent's definition cannot be read").WithSource("--examples")
+	}
+	definition, err := adapt(text, w)
+	if err != nil {
+		return apiclient.Agent{}, err
+	}
+	s.told("building the agent %s (the first time takes a while) …", agentName)
+	ctx, cancel := context.WithTimeout(ctx, launchTime)
+	defer cancel()
+	a, err := s.api.LaunchAgent(ctx, workloadPool, directory, string(definition))
+	if err != nil {
+		return a, err
+	}
+	tick := time.NewTicker(launchPause)
+	defer tick.Stop()
+	for last := ""; ; {
+		if a, err = s.api.Agent(ctx, workloadPool, agentName); err != nil {
+			return a, err
+		}
+		switch a.State {
+		case "ready":
+			return a, nil
+		case "failed", "stopped", "backoff":
+			return a, fault.New(fault.Unavailable, "agent_not_ready", "the agent is %s: %s", a.State, a.Reason).WithFix("read its log below the data directory")
+		}
+		if a.State != last && last != "" {
+			s.told("the agent is %s …", a.State)
+		}
+		last = a.State
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return a, fault.Wrap(ctx.Err(), fault.Unavailable, "agent_not_ready", "the agent is still %s: %s", a.State, a.Reason)
+		}
+	}
+}
+
+// adapt fills the demo's own values in to the sample agent's definition: whose
+// users may talk to it, and where Feishu is. Everything else stays.
+func adapt(definition []byte, w world) ([]byte, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(definition, &doc); err != nil {
+		return nil, malformed(err)
+	}
+	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
+		return nil, malformed(nil)
+	}
+	types := valueOf(doc.Content[0], "launch_types")
+	if types == nil || types.Kind != yaml.MappingNode || len(types.Content) < 2 {
+		return nil, malformed(nil)
+	}
+	for i := 1; i < len(types.Content); i += 2 {
+		block := types.Content[i]
+		for key, value := range map[string]any{
+			"runtime_auth_type":           "custom_jwt",
+			"runtime_jwt_discovery_url":   w.discovery,
+			"runtime_jwt_allowed_clients": []string{w.clientID},
+			"runtime_envs":                map[string]string{"FEISHU_CREDENTIAL_PROVIDER": providerName, "FEISHU_API_BASE": w.sandbox},
+		} {
+			if err := set(block, key, value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return yaml.Marshal(&doc)
+}
+
+func malformed(err error) error {
+	return fault.Wrap(err, fault.Invalid, "examples_malformed", "the sample agent's agentkit.yaml is not what it should be").WithSource("--examples")
+}
+
+// valueOf returns the value of a key of a mapping, or nil.
+func valueOf(mapping *yaml.Node, key string) *yaml.Node {
+	if mapping.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return mapping.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// set gives a key of a mapping a value.
+func set(mapping *yaml.Node, key string, value any) error {
+	if mapping.Kind != yaml.MappingNode {
+		return malformed(nil)
+	}
+	var node yaml.Node
+	if err := node.Encode(value); err != nil {
+		return malformed(err)
+	}
+	if old := valueOf(mapping, key); old != nil {
+		*old = node
+		return nil
+	}
+	mapping.Content = append(mapping.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}, &node)
+	return nil
+}
+
+// dotEnv is the chat application's settings file, in the tutorial's form.
+func dotEnv(w world, clientSecret string) []byte {
+	return fmt.Appendf(nil, `OAUTH2_ISSUER_URI=%s
+OAUTH2_CLIENT_ID=%s
+OAUTH2_CLIENT_SECRET=%s
+OAUTH2_REDIRECT_URI=%s
+OAUTH2_SCOPES=openid profile email
+AGENT_NAME=%s
+AGENT_ENDPOINT=%s
+CHAT_EXAMPLES=%s
+`, w.issuer, w.clientID, clientSecret, w.chatCallback(), agentName, w.agent.Endpoint, strings.Join(exampleDocuments(), ", "))
+}
