@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -32,6 +33,9 @@ type Store interface {
 // maxGroup bounds the entries that share one commit: enough that a full group
 // costs little more than one entry, few enough that its commit stays short.
 const maxGroup = 256
+
+// maxYields is how often a group that is being gathered lets others run first.
+const maxYields = 3
 
 // Log is the group-committing way to the chain: while one group is being
 // committed, the entries that arrive form the next one. So a single caller
@@ -118,7 +122,7 @@ func (l *Log) run() {
 func (l *Log) commit(first appendCall) {
 	entries := []Entry{first.entry}
 	waiting := []chan<- error{first.done}
-	for len(entries) < maxGroup {
+	for yields := 0; len(entries) < maxGroup; {
 		select {
 		case call := <-l.in:
 			entries = append(entries, call.entry)
@@ -126,7 +130,13 @@ func (l *Log) commit(first appendCall) {
 			continue
 		default:
 		}
-		break
+		// Callers that are ready to run and have not come this far yet are let run first: under load the
+		// groups become large, and when nobody is ready this takes no time.
+		if yields == maxYields {
+			break
+		}
+		yields++
+		runtime.Gosched()
 	}
 	// The group belongs to many callers, so no caller's context may cancel it;
 	// the store bounds the time itself.

@@ -27,7 +27,6 @@ type Broker struct {
 
 // Found is everything that the store knows about a request.
 type Found struct {
-	ProviderType  string
 	DefaultScopes name.Scopes
 	Grant         vault.Grant      // zero: there is none
 	Delegation    vault.Delegation // zero: there is none
@@ -40,6 +39,9 @@ type Store interface {
 	// NotFound with code "provider_not_found" that lists near matches, a workload that does not exist
 	// (any more) one with code "workload_not_found".
 	FindCredential(ctx context.Context, w name.Workload, provider string, u name.User) (Found, error)
+	// FindDelegated is FindCredential for the case that happens most, at half the cost: it looks for nothing
+	// but a grant with a delegation, and reports whether there is one.
+	FindDelegated(ctx context.Context, w name.Workload, provider string, u name.User) (vault.Grant, vault.Delegation, bool, error)
 }
 
 // Request is what an agent asks for.
@@ -72,7 +74,7 @@ func (b *Broker) Credential(ctx context.Context, c name.Caller, r Request) (Answ
 		return Answer{}, b.refuse(ctx, p, fault.New(fault.Forbidden, "user_required", "the flow %s needs a user, and the agent acts for nobody", provider.UserFederation).
 			WithFix("call with the workload access token that came with the user's request"))
 	}
-	found, err := b.Store.FindCredential(ctx, c.Workload, r.Provider, c.User)
+	found, err := b.find(ctx, c, r)
 	if err != nil {
 		return Answer{}, b.refuse(ctx, p, err)
 	}
@@ -100,6 +102,16 @@ func (b *Broker) Credential(ctx context.Context, c name.Caller, r Request) (Answ
 		return Answer{}, b.refuse(ctx, p, err)
 	}
 	return Answer{Link: &link}, nil
+}
+
+func (b *Broker) find(ctx context.Context, c name.Caller, r Request) (Found, error) {
+	if r.Scopes.Len() > 0 {
+		g, d, ok, err := b.Store.FindDelegated(ctx, c.Workload, r.Provider, c.User)
+		if ok || err != nil {
+			return Found{Grant: g, Delegation: d}, err
+		}
+	}
+	return b.Store.FindCredential(ctx, c.Workload, r.Provider, c.User)
 }
 
 // decide says whether the vault can answer r, and else who has to be asked.

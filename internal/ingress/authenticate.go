@@ -127,7 +127,7 @@ type Issuers struct {
 
 type issuer struct {
 	remote   *jwt.Issuer
-	verdicts *jwt.Verdicts
+	verdicts *jwt.Verdicts[jwt.Claims]
 }
 
 // Verify implements [Verifier].
@@ -136,12 +136,12 @@ func (s *Issuers) Verify(ctx context.Context, discoveryURL, token string) (jwt.C
 	if err != nil {
 		return jwt.Claims{}, err
 	}
-	return i.verdicts.Verify(token, func(token string) (jwt.Claims, error) {
-		return i.remote.Verify(ctx, token, jwt.Expect{
+	return i.verdicts.Verify(token, func(token string) (jwt.Claims, time.Time, error) {
+		return jwt.Until(i.remote.Verify(ctx, token, jwt.Expect{
 			Types:      []string{"at+jwt", "JWT"},
 			Algorithms: []string{"ES256", "EdDSA", "RS256", "PS256", "ES384", "RS384", "PS384", "ES512", "RS512", "PS512"},
 			Skew:       jwt.MaxSkew, Now: s.Now,
-		})
+		}))
 	})
 }
 
@@ -158,7 +158,7 @@ func (s *Issuers) get(discoveryURL string) (*issuer, error) {
 	if s.issuer == nil {
 		s.issuer = map[string]*issuer{}
 	}
-	i := &issuer{remote, jwt.NewVerdicts(s.Now)}
+	i := &issuer{remote, jwt.NewVerdicts[jwt.Claims](s.Now)}
 	s.issuer[discoveryURL] = i
 	return i, nil
 }

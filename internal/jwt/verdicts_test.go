@@ -11,13 +11,13 @@ import (
 
 func TestVerdictsHoldUntilExpiryAndAtMostAMinute(t *testing.T) {
 	now := epoch
-	v := jwt.NewVerdicts(func() time.Time { return now })
+	v := jwt.NewVerdicts[jwt.Claims](func() time.Time { return now })
 	asked := 0
 	ask := func(token string, life time.Duration) {
 		t.Helper()
-		c, err := v.Verify(token, func(string) (jwt.Claims, error) {
+		c, err := v.Verify(token, func(string) (jwt.Claims, time.Time, error) {
 			asked++
-			return jwt.Claims{Subject: token, ExpiresAt: epoch.Add(life)}, nil
+			return jwt.Until(jwt.Claims{Subject: token, ExpiresAt: epoch.Add(life)}, nil)
 		})
 		if err != nil || c.Subject != token {
 			t.Fatalf("got %+v, %v", c, err)
@@ -46,14 +46,14 @@ func TestVerdictsHoldUntilExpiryAndAtMostAMinute(t *testing.T) {
 }
 
 func TestRefusalsAreNotRemembered(t *testing.T) {
-	v := jwt.NewVerdicts(nil)
+	v := jwt.NewVerdicts[jwt.Claims](nil)
 	refusal := errors.New("no")
 	for i := range 3 {
-		_, err := v.Verify("token", func(string) (jwt.Claims, error) {
+		_, err := v.Verify("token", func(string) (jwt.Claims, time.Time, error) {
 			if i < 2 {
-				return jwt.Claims{}, refusal
+				return jwt.Until(jwt.Claims{}, refusal)
 			}
-			return jwt.Claims{ExpiresAt: time.Now().Add(time.Hour)}, nil
+			return jwt.Until(jwt.Claims{ExpiresAt: time.Now().Add(time.Hour)}, nil)
 		})
 		if (err != nil) != (i < 2) {
 			t.Errorf("call %d: %v", i, err)
@@ -62,32 +62,35 @@ func TestRefusalsAreNotRemembered(t *testing.T) {
 }
 
 func TestForgetAlsoDropsVerdictsInTheMaking(t *testing.T) {
-	v := jwt.NewVerdicts(func() time.Time { return epoch })
+	v := jwt.NewVerdicts[jwt.Claims](func() time.Time { return epoch })
 	good := jwt.Claims{ExpiresAt: epoch.Add(time.Hour)}
-	if _, err := v.Verify("t", func(string) (jwt.Claims, error) {
+	if _, err := v.Verify("t", func(string) (jwt.Claims, time.Time, error) {
 		v.Forget() // the key is withdrawn while the signature is being checked
-		return good, nil
+		return jwt.Until(good, nil)
 	}); err != nil {
 		t.Fatal(err)
 	}
 	asked := false
-	if _, err := v.Verify("t", func(string) (jwt.Claims, error) { asked = true; return good, nil }); err != nil || !asked {
+	if _, err := v.Verify("t", func(string) (jwt.Claims, time.Time, error) { asked = true; return jwt.Until(good, nil) }); err != nil || !asked {
 		t.Errorf("a verdict from before Forget is used: %v", err)
 	}
 }
 
 func TestVerdictsAreBounded(t *testing.T) {
-	v := jwt.NewVerdicts(func() time.Time { return epoch })
+	v := jwt.NewVerdicts[jwt.Claims](func() time.Time { return epoch })
 	good := jwt.Claims{ExpiresAt: epoch.Add(time.Hour)}
 	for i := range 30_000 {
-		if _, err := v.Verify(fmt.Sprint(i), func(string) (jwt.Claims, error) { return good, nil }); err != nil {
+		if _, err := v.Verify(fmt.Sprint(i), func(string) (jwt.Claims, time.Time, error) { return jwt.Until(good, nil) }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	remembered := 0
 	for i := range 30_000 {
 		hit := true
-		if _, err := v.Verify(fmt.Sprint(i), func(string) (jwt.Claims, error) { hit = false; return jwt.Claims{}, errors.New("miss") }); err == nil && hit {
+		if _, err := v.Verify(fmt.Sprint(i), func(string) (jwt.Claims, time.Time, error) {
+			hit = false
+			return jwt.Until(jwt.Claims{}, errors.New("miss"))
+		}); err == nil && hit {
 			remembered++
 		}
 	}
@@ -111,9 +114,9 @@ func BenchmarkVerify(b *testing.B) {
 		})
 		b.Run(algorithm+"/verdict", func(b *testing.B) {
 			b.ReportAllocs()
-			v := jwt.NewVerdicts(e.Now)
+			v := jwt.NewVerdicts[jwt.Claims](e.Now)
 			for b.Loop() {
-				if _, err := v.Verify(token, func(t string) (jwt.Claims, error) { return set.Verify(t, e) }); err != nil {
+				if _, err := v.Verify(token, func(t string) (jwt.Claims, time.Time, error) { return jwt.Until(set.Verify(t, e)) }); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -37,9 +37,10 @@ type DB struct {
 
 	appendOne, appendMany *sql.Stmt
 	findCredential        *sql.Stmt
+	findDelegated         *sql.Stmt
 }
 
-// opTimeout bounds every transaction: one that takes longer is stuck.
+// opTimeout bounds a transaction on PostgreSQL: one that takes longer is stuck.
 const opTimeout = 15 * time.Second
 
 // OpenSQLite opens, and if need be creates, the database deputy.db in dir.
@@ -95,6 +96,7 @@ func (db *DB) prepare(ctx context.Context, dialect goose.Dialect) (*DB, error) {
 		{db.write, &db.appendOne, appendText(1)},
 		{db.write, &db.appendMany, appendText(appendChunk)},
 		{db.read, &db.findCredential, findCredentialText},
+		{db.read, &db.findDelegated, findDelegatedText},
 	} {
 		if err == nil {
 			*s.stmt, err = s.on.PrepareContext(ctx, s.text)

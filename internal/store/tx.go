@@ -32,7 +32,7 @@ func (db *DB) change(ctx context.Context, p guard.Permit, action guard.Action, r
 // transact runs do in a transaction, again if the database aborted it in favour
 // of another one.
 func (db *DB) transact(ctx context.Context, do func(ctx context.Context, tx *txn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	ctx, cancel := db.bounded(ctx)
 	defer cancel()
 	var err error
 	for range 4 {
@@ -41,6 +41,18 @@ func (db *DB) transact(ctx context.Context, do func(ctx context.Context, tx *txn
 		}
 	}
 	return unavailable(err)
+}
+
+// bounded returns the context for one operation. On PostgreSQL it ends after
+// opTimeout, or with ctx. On SQLite it does not end: there the work is done in
+// this process within microseconds, a wait for another connection is bounded by
+// busy_timeout, and for every statement with a context that can end the driver
+// starts a goroutine that costs as much as the statement.
+func (db *DB) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if db.pg == nil {
+		return context.WithoutCancel(ctx), func() {}
+	}
+	return context.WithTimeout(ctx, opTimeout)
 }
 
 // txn is a transaction with the topics that its commit announces.

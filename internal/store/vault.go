@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/broker"
@@ -46,11 +48,35 @@ func (s Vault) Grants(ctx context.Context, pool, after string, limit int) ([]vau
 	return list, err
 }
 
+// delegationInto lists where the columns of a delegation go.
+func delegationInto(d *vault.Delegation) []any {
+	return []any{&d.ID, &d.GrantID, scopesText{&d.Scopes}, timeMS{&d.Created}, timeMS{&d.Updated}}
+}
+
+// findDelegatedText needs neither provider nor workload: without them there
+// could be no delegation, as the foreign keys have it.
+const findDelegatedText = `SELECT ` + grantColumns + `, d.id, d.grant_id, d.scopes, d.created, d.updated
+	FROM grants g JOIN delegations d ON d.grant_id = g.id AND d.pool = g.pool AND d.workload = $5
+	WHERE g.pool = $1 AND g.provider = $2 AND g.issuer = $3 AND g.subject = $4`
+
+// FindDelegated implements [broker.Store].
+func (s Vault) FindDelegated(ctx context.Context, w name.Workload, providerName string, u name.User) (vault.Grant, vault.Delegation, bool, error) {
+	var g vault.Grant
+	d := vault.Delegation{Workload: w}
+	ctx, cancel := s.DB.bounded(ctx)
+	defer cancel()
+	err := s.DB.findDelegated.QueryRowContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name).Scan(append(grantInto(&g), delegationInto(&d)...)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return vault.Grant{}, vault.Delegation{}, false, nil
+	}
+	return g, d, err == nil, unavailable(err)
+}
+
 // findCredentialText finds everything about a request for a credential in one
 // look: the provider, and what is there of grant and delegation. Without the
 // workload there is no row: a token outlives the deletion of its workload by
 // minutes.
-const findCredentialText = `SELECT p.type, p.scopes,
+const findCredentialText = `SELECT p.scopes,
 	COALESCE(g.id, ''), COALESCE(g.pool, ''), COALESCE(g.provider, ''), COALESCE(g.issuer, ''), COALESCE(g.subject, ''),
 	COALESCE(g.account_id, ''), COALESCE(g.account_name, ''), COALESCE(g.scopes, ''), COALESCE(g.state, ''), COALESCE(g.reason, ''), g.sealed,
 	COALESCE(g.expires, 0), COALESCE(g.refresh_expires, 0), COALESCE(g.version, 0), COALESCE(g.created, 0), COALESCE(g.updated, 0),
@@ -64,8 +90,10 @@ const findCredentialText = `SELECT p.type, p.scopes,
 // FindCredential implements [broker.Store].
 func (s Vault) FindCredential(ctx context.Context, w name.Workload, providerName string, u name.User) (broker.Found, error) {
 	var f broker.Found
-	into := append([]any{&f.ProviderType, scopesText{&f.DefaultScopes}}, grantInto(&f.Grant)...)
-	into = append(into, &f.Delegation.ID, &f.Delegation.GrantID, scopesText{&f.Delegation.Scopes}, timeMS{&f.Delegation.Created}, timeMS{&f.Delegation.Updated})
+	into := append([]any{scopesText{&f.DefaultScopes}}, grantInto(&f.Grant)...)
+	into = append(into, delegationInto(&f.Delegation)...)
+	ctx, cancel := s.DB.bounded(ctx)
+	defer cancel()
 	result, err := s.DB.findCredential.QueryContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name)
 	if err != nil {
 		return f, unavailable(err)

@@ -31,7 +31,7 @@ type Tokens struct {
 	Now         func() time.Time
 
 	set      jwt.Set
-	verdicts *jwt.Verdicts
+	verdicts *jwt.Verdicts[name.Caller]
 }
 
 type actor struct {
@@ -59,7 +59,7 @@ type tokenClaims struct {
 // Ready prepares t for use, after its fields are set and before it is shared.
 func (t *Tokens) Ready() *Tokens {
 	t.set = jwt.NewSet(t.Keys...)
-	t.verdicts = jwt.NewVerdicts(t.Now)
+	t.verdicts = jwt.NewVerdicts[name.Caller](t.Now)
 	return t
 }
 
@@ -96,16 +96,17 @@ func (t *Tokens) Mint(w name.Workload, u name.User, chain []name.Workload) (secr
 // Verify returns the caller that a token proves. A token that proves nothing is
 // a fault of kind Unauthenticated.
 func (t *Tokens) Verify(token secret.Text) (name.Caller, error) {
-	claims, err := t.verdicts.Verify(token.RevealString(), func(token string) (jwt.Claims, error) {
-		return t.set.Verify(token, jwt.Expect{
+	return t.verdicts.Verify(token.RevealString(), func(token string) (name.Caller, time.Time, error) {
+		claims, err := t.set.Verify(token, jwt.Expect{
 			Issuer: t.Issuer, Audience: t.Issuer, Types: []string{TokenType},
-			Algorithms: []string{"ES256", "EdDSA"}, Now: t.Now,
+			Algorithms: []string{jwt.ES256, jwt.EdDSA}, Now: t.Now,
 		})
+		if err != nil {
+			return name.Caller{}, time.Time{}, err
+		}
+		c, err := t.caller(claims.Raw)
+		return c, claims.ExpiresAt, err
 	})
-	if err != nil {
-		return name.Caller{}, err
-	}
-	return t.caller(claims.Raw)
 }
 
 func (t *Tokens) caller(raw json.RawMessage) (name.Caller, error) {

@@ -133,6 +133,27 @@ func testGrants(t *testing.T, open Open) {
 	if diff := cmp.Diff(d, found.Delegation, sameScopes); diff != "" {
 		t.Error(diff)
 	}
+	if fg, fd, ok, err := s.vault.FindDelegated(t.Context(), agentA, "feishu", zhang); err != nil || !ok || !cmp.Equal(fg, found.Grant, sameScopes) || !cmp.Equal(fd, found.Delegation, sameScopes) {
+		t.Errorf("FindDelegated: %v, %v\n%s\n%s", ok, err, cmp.Diff(found.Grant, fg, sameScopes), cmp.Diff(found.Delegation, fd, sameScopes))
+	}
+	for what, find := range map[string]func() (vault.Grant, vault.Delegation, bool, error){
+		"another agent": func() (vault.Grant, vault.Delegation, bool, error) {
+			return s.vault.FindDelegated(t.Context(), agentB, "feishu", zhang)
+		},
+		"another user": func() (vault.Grant, vault.Delegation, bool, error) {
+			return s.vault.FindDelegated(t.Context(), agentA, "feishu", li)
+		},
+		"another pool": func() (vault.Grant, vault.Delegation, bool, error) {
+			return s.vault.FindDelegated(t.Context(), name.Workload{Pool: "q", Name: "a"}, "feishu", zhang)
+		},
+		"another provider": func() (vault.Grant, vault.Delegation, bool, error) {
+			return s.vault.FindDelegated(t.Context(), agentA, "x", zhang)
+		},
+	} {
+		if fg, fd, ok, err := find(); ok || err != nil || fg.ID != "" || fd.ID != "" {
+			t.Errorf("FindDelegated for %s: %+v, %+v, %v, %v", what, fg, fd, ok, err)
+		}
+	}
 	// Another agent sees the grant but has no delegation; another user sees neither.
 	if found, err = s.vault.FindCredential(t.Context(), agentB, "feishu", zhang); err != nil || found.Grant.ID != g.ID || found.Delegation.ID != "" {
 		t.Errorf("agent b: %+v, %v", found, err)
