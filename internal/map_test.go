@@ -61,7 +61,7 @@ var table = []row{
 	{"internal/fleet", 30, ""},
 	{"internal/broker", 31, ""},
 
-	{"internal/store", 40, "github.com/jackc/pgx/v5 github.com/pressly/goose/v3 modernc.org/sqlite"},
+	{"internal/store", 40, "github.com/maypok86/otter/v2 github.com/jackc/pgx/v5 github.com/pressly/goose/v3 modernc.org/sqlite"},
 	{"internal/op", 40, ""},
 	{"internal/callback", 40, ""},
 	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},

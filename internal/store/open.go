@@ -38,6 +38,7 @@ type DB struct {
 	appendOne, appendMany *sql.Stmt
 	findCredential        *sql.Stmt
 	findDelegated         *sql.Stmt
+	delegated             *delegatedCache // nil on PostgreSQL
 }
 
 // opTimeout bounds a transaction on PostgreSQL: one that takes longer is stuck.
@@ -66,7 +67,7 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(unavailable(err), w.Close())
 	}
-	return (&DB{write: w, read: r, bell: newBell()}).prepare(ctx, goose.DialectSQLite3)
+	return (&DB{write: w, read: r, bell: newBell(), delegated: newDelegatedCache()}).prepare(ctx, goose.DialectSQLite3)
 }
 
 // OpenPostgres opens a PostgreSQL database by its URL.

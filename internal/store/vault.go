@@ -61,6 +61,12 @@ const findDelegatedText = `SELECT ` + grantColumns + `, d.id, d.grant_id, d.scop
 
 // FindDelegated implements [broker.Store].
 func (s Vault) FindDelegated(ctx context.Context, w name.Workload, providerName string, u name.User) (vault.Grant, vault.Delegation, bool, error) {
+	return s.DB.delegated.find(delegatedKey{w, providerName, u}, func() (vault.Grant, vault.Delegation, bool, error) {
+		return s.readDelegated(ctx, w, providerName, u)
+	})
+}
+
+func (s Vault) readDelegated(ctx context.Context, w name.Workload, providerName string, u name.User) (vault.Grant, vault.Delegation, bool, error) {
 	var g vault.Grant
 	d := vault.Delegation{Workload: w}
 	ctx, cancel := s.DB.bounded(ctx)

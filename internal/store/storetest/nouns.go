@@ -179,6 +179,9 @@ func testGrants(t *testing.T, open Open) {
 	if found, err = s.vault.FindCredential(t.Context(), agentA, "feishu", zhang); err != nil || found.Grant.ID != "" || found.Delegation.ID != "" {
 		t.Errorf("after deletion: %+v, %v", found, err)
 	}
+	if fg, _, ok, err := s.vault.FindDelegated(t.Context(), agentA, "feishu", zhang); ok || err != nil {
+		t.Errorf("FindDelegated after deletion: %+v, %v", fg, err)
+	}
 }
 
 func testGrantLease(t *testing.T, open Open) {
@@ -221,7 +224,13 @@ func testGrantLease(t *testing.T, open Open) {
 		t.Fatalf("an ended lease was not taken over: %v, %v", taken, err)
 	}
 	wantCode(t, s.vault.ReplaceTokens(t.Context(), p, next, won[0]), "grant_changed")
+	if _, _, ok, err := s.vault.FindDelegated(t.Context(), agentA, "feishu", zhang); err != nil || !ok {
+		t.Errorf("before the replacement: %v, %v", ok, err)
+	}
 	must(t, s.vault.ReplaceTokens(t.Context(), p, next, late))
+	if fresh, _, ok, err := s.vault.FindDelegated(t.Context(), agentA, "feishu", zhang); err != nil || !ok || fresh.Version != 2 {
+		t.Errorf("after the replacement: version %d, %v, %v", fresh.Version, ok, err)
+	}
 	got, err := s.vault.Grant(t.Context(), g.ID)
 	if must(t, err); got.Version != 2 || string(got.Sealed) != "\x02" {
 		t.Errorf("got %+v", got)
@@ -253,8 +262,14 @@ func testDelegationRemoved(t *testing.T, open Open) {
 		must(t, err)
 		return removed
 	}
+	if _, _, ok, err := s.vault.FindDelegated(t.Context(), agentA, "feishu", zhang); err != nil || !ok {
+		t.Errorf("before the removal: %v, %v", ok, err)
+	}
 	if !remove(agentA) {
 		t.Error("nothing was removed")
+	}
+	if _, _, ok, err := s.vault.FindDelegated(t.Context(), agentA, "feishu", zhang); err != nil || ok {
+		t.Errorf("after the removal: %v, %v", ok, err)
 	}
 	if remove(agentA) {
 		t.Error("it was removed twice")
