@@ -44,7 +44,10 @@ type adkPart struct {
 	Text         string          `json:"text"`
 	Thought      bool            `json:"thought"`
 	FunctionCall *functionCall   `json:"functionCall"`
-	Response     json.RawMessage `json:"functionResponse"`
+	Response     *struct {
+		Name     string          `json:"name"`
+		Response json.RawMessage `json:"response"` // whatever a tool answered
+	} `json:"functionResponse"`
 }
 
 type functionCall struct {
@@ -100,7 +103,9 @@ func (t *translator) event(data []byte) (out []message, stop bool) {
 	}
 	if t.waiting {
 		t.waiting = false
-		out = append(out, message{Type: "authorized"})
+		if !e.notAuthorized() {
+			out = append(out, message{Type: "authorized"})
+		}
 	}
 	delta := t.delta(e.text(), e.Partial)
 	if t.answer.Len()+len(delta) > maxAnswer {
@@ -114,6 +119,23 @@ func (t *translator) event(data []byte) (out []message, stop bool) {
 		t.segment = t.answer.Len()
 	}
 	return out, false
+}
+
+// notAuthorized reports whether the event tells that an authorization ended
+// without success. Agents that do not tell how it ended go on when it did.
+func (e adkEvent) notAuthorized() bool {
+	for _, p := range e.Content.Parts {
+		if p.Response == nil || p.Response.Name != credentialRequest {
+			continue
+		}
+		var outcome struct {
+			Status string `json:"status"`
+		}
+		if json.Unmarshal(p.Response.Response, &outcome) == nil && outcome.Status == "failed" {
+			return true
+		}
+	}
+	return false
 }
 
 // failure returns the error that the event reports, if it is one. The agent's

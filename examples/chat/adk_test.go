@@ -118,6 +118,7 @@ func TestTranslator(t *testing.T) {
 		"unknown events":             {[]string{`{"new":"kind"}`, `{"author":"a","actions":{}}`, `"text"`, `7`, `null`, `[]`, `{"author":7}`, `{"content":{"parts":[{"inlineData":{}}]}}`}, nil},
 		"link, then text":            {[]string{link, piece("a")}, []message{ask, {Type: "authorized"}, text("a")}},
 		"link, then a tool's answer": {[]string{link, `{"author":"a","content":{"parts":[{"functionResponse":{"name":"read","response":{}}}]}}`, piece("a")}, []message{ask, {Type: "authorized"}, text("a")}},
+		"link, then consent fails":   {[]string{link, `{"author":"a","content":{"parts":[{"functionResponse":{"name":"adk_request_credential","response":{"status":"failed","code":"access_denied"}}}]}}`, piece("a")}, []message{ask, text("a")}},
 		"link, then another":         {[]string{link, link, piece("a")}, []message{ask, ask, {Type: "authorized"}, text("a")}},
 		"link, then an error":        {[]string{link, `{"error":"you refused","error_type":"authorization_failed"}`}, []message{ask, errorMessage("authorization_failed", "you refused")}},
 		"link, then nothing new":     {[]string{link, `{"author":"a"}`}, []message{ask}},
