@@ -43,7 +43,7 @@ func TestEventReader(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			got, err := readEvents(strings.NewReader(test.in))
-			if err != io.EOF || len(got) != len(test.want) {
+			if !errors.Is(err, io.EOF) || len(got) != len(test.want) {
 				t.Fatalf("got %q, %v", got, err)
 			}
 			for i := range got {
@@ -67,7 +67,7 @@ func FuzzEventReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		events, err := readEvents(strings.NewReader(string(b)))
 		slow, slowErr := readEvents(iotest.OneByteReader(strings.NewReader(string(b))))
-		if err != slowErr || len(events) != len(slow) {
+		if !errors.Is(err, slowErr) || len(events) != len(slow) {
 			t.Fatalf("%v and %v; %q and %q", err, slowErr, events, slow)
 		}
 		var again strings.Builder

@@ -62,7 +62,9 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	if err != nil {
 		err = srv.Close()
 	}
-	<-ended
+	if stopped := <-ended; !errors.Is(stopped, http.ErrServerClosed) {
+		err = errors.Join(err, stopped)
+	}
 	return err
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -183,11 +182,12 @@ func lost(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	var e *Error
-	if err == io.EOF || errors.As(err, &e) && e.Code != "deputy_unreachable" {
+	// io.EOF itself is the reader's word for the end of the events; wrapped, it is a connection that was cut.
+	if err == io.EOF || errors.As(err, &e) && e.Code != "deputy_unreachable" { //nolint:errorlint // see above
 		return err
 	}
 	// The cause is in words only: it may be the watchdog's own cancellation, which is not the caller's.
-	return &Error{Code: "deputy_unreachable", Message: "the connection to Deputy was lost", cause: fmt.Errorf("stream: %v", err)}
+	return &Error{Code: "deputy_unreachable", Message: "the connection to Deputy was lost", cause: errors.New("stream: " + err.Error())}
 }
 
 // alive lets every byte that arrives put off the watchdog.
@@ -217,7 +217,7 @@ func (c *Client) poll(ctx context.Context, wat Secret, path string) (Authorizati
 		return Authorization{}, ctx.Err()
 	}
 	if err != nil {
-		return Authorization{}, &Error{Code: "deputy_unreachable", Message: "Deputy does not answer", cause: fmt.Errorf("poll: %v", err)}
+		return Authorization{}, &Error{Code: "deputy_unreachable", Message: "Deputy does not answer", cause: errors.New("poll: " + err.Error())}
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -41,9 +41,9 @@ type adkEvent struct {
 }
 
 type adkPart struct {
-	Text         string          `json:"text"`
-	Thought      bool            `json:"thought"`
-	FunctionCall *functionCall   `json:"functionCall"`
+	Text         string        `json:"text"`
+	Thought      bool          `json:"thought"`
+	FunctionCall *functionCall `json:"functionCall"`
 	Response     *struct {
 		Name     string          `json:"name"`
 		Response json.RawMessage `json:"response"` // whatever a tool answered

@@ -66,6 +66,10 @@ type Answer struct {
 // Credential answers r for caller c, an agent acting for a user. When it
 // returns a credential, the audit entry for its release is durable.
 func (b *Broker) Credential(ctx context.Context, c name.Caller, r Request) (Answer, error) {
+	// Before it gets into the audit log: what no provider can be called may be long and strange.
+	if err := name.Check("credential provider", r.Provider); err != nil {
+		return Answer{}, err
+	}
 	p, err := b.Guard.Allow(ctx, c, "credential.release", guard.Resource{Kind: "provider", Pool: c.Workload.Pool, ID: r.Provider})
 	if err != nil {
 		return Answer{}, err

@@ -129,7 +129,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 }
 
 // switchURL returns where to see the page in another language, or "" if it can
-// be had by POST only.
+// be had by POST, or once, only.
 func switchURL(r *http.Request, again string, other Language) string {
 	u := &url.URL{RawQuery: r.URL.RawQuery}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -139,6 +139,9 @@ func switchURL(r *http.Request, again string, other Language) string {
 		}
 	}
 	q := u.Query()
+	if q.Has("code") {
+		return "" // an authorization code is not repeated in a page, and its page not asked for again
+	}
 	q.Set(languageParam, string(other))
 	u.RawQuery = q.Encode()
 	return u.String()

@@ -52,6 +52,11 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST /authorize", h.decide)
 	mux.HandleFunc("GET "+Path, h.finish)
 	mux.HandleFunc("GET "+resultPath, h.result)
+	// Said here because the path is below that of the API, which would answer that there is nothing.
+	mux.HandleFunc(Path, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+	})
 }
 
 // againParam asks, in the address of a link, for a new login.

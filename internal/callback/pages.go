@@ -30,17 +30,32 @@ func (h *Handler) done(w http.ResponseWriter, r *http.Request, a consent.Authori
 		})
 		return
 	}
-	message := a.Message
-	if message == "" {
-		message = "the authorization did not succeed"
-	}
 	h.Pages.Render(w, r, http.StatusOK, browser.Notice{
 		Mood:   browser.Warning,
 		Title:  browser.Text{EN: "Not authorized", ZH: "未授权"},
-		Text:   browser.Text{EN: sentence(message), ZH: sentence(message)},
+		Text:   why(a),
 		Detail: browser.Text{EN: "Nothing was stored. You can close this page; ask the agent again to get a new link.", ZH: "未保存任何内容。您可以关闭此页面；再次询问智能体即可获得新链接。"},
 		Code:   a.Reason,
 	})
+}
+
+// whyChinese has the reasons for which an authorization fails without a third
+// party's fault, in Chinese.
+var whyChinese = map[string]string{
+	"access_denied": "您没有同意授权。",
+	"grant_changed": "您在第三方的授权在此期间发生了变化。",
+}
+
+// why tells why an authorization did not succeed.
+func why(a consent.Authorization) browser.Text {
+	t := browser.Text{EN: sentence(a.Message), ZH: whyChinese[a.Reason]}
+	if t.EN == "" {
+		t.EN = "The authorization did not succeed."
+	}
+	if t.ZH == "" {
+		t.ZH = "授权没有完成：" + t.EN // what a third party's error means is kept in English
+	}
+	return t
 }
 
 // notYours is the page for everybody but the user that a link was made for.

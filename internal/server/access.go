@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -23,7 +24,7 @@ func access(log *slog.Logger, next http.Handler) http.Handler {
 		defer func() {
 			level := slog.LevelDebug
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
 				// The value of a panic may quote what it choked on; its type and place do not.

@@ -161,6 +161,9 @@ func unavailable(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
+	if unstorable(err) {
+		return fault.Wrap(err, fault.Invalid, "text_invalid", "a text has a character that cannot be stored").WithFix("leave out NUL and what is not UTF-8")
+	}
 	text := strings.ToLower(err.Error())
 	fix := "check that the database runs and can be reached, and that its disk has space"
 	if strings.Contains(text, "unable to open database file") || strings.Contains(text, "permission denied") || strings.Contains(text, "readonly") {

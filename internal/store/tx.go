@@ -119,15 +119,26 @@ func must(ctx context.Context, tx *txn, none error, text string, args ...any) er
 // row scans the single row of a query and returns none if there is none.
 func row(ctx context.Context, q querier, none error, scan func(scanner) error, text string, args ...any) error {
 	err := scan(q.QueryRowContext(ctx, text, args...))
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || unstorable(err) {
 		return none
 	}
 	return unavailable(err)
 }
 
+// unstorable reports whether PostgreSQL refused a text that it could not keep
+// either (a NUL, bad UTF-8): nothing that is stored equals it. Strangers send
+// such texts, and that must not look like a database that does not work.
+func unstorable(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "22021"
+}
+
 // rows scans every row of a query.
 func rows(ctx context.Context, q querier, scan func(scanner) error, text string, args ...any) error {
 	result, err := q.QueryContext(ctx, text, args...)
+	if unstorable(err) {
+		return nil
+	}
 	if err != nil {
 		return unavailable(err)
 	}

@@ -275,6 +275,9 @@ func reauthorizationRequired(g Grant) error {
 // Clear removes what the caller's workload may use of its user's grant. It
 // reports whether there was anything to remove.
 func (v *Vault) Clear(ctx context.Context, c name.Caller, provider string) (bool, error) {
+	if err := name.Check("credential provider", provider); err != nil {
+		return false, err
+	}
 	p, err := v.Guard.Allow(ctx, c, ActionClear, guard.Resource{Kind: "provider", Pool: c.Workload.Pool, ID: provider})
 	if err != nil {
 		return false, err

@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -214,8 +215,12 @@ func parseQuery(r *http.Request, allowed []parameter) (map[string]string, error)
 	if r.URL.RawQuery == "" {
 		return nil, nil
 	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // its text quotes the parameter
+		return nil, fault.New(fault.Invalid, "parameter_invalid", "the query is not URL-encoded")
+	}
 	got := map[string]string{}
-	for key, values := range r.URL.Query() {
+	for key, values := range query {
 		ok := false
 		for _, p := range allowed {
 			ok = ok || p.name == key
