@@ -71,7 +71,7 @@ var table = []row{
 
 	{"internal/server", 50, ""},
 	{"internal/apiclient", 50, ""},
-	{"internal/demo", 51, ""},
+	{"internal/demo", 51, "go.yaml.in/yaml/v3"},
 	{"internal/e2e", 53, ""},
 	{"internal/cli", 52, "github.com/alecthomas/kong"},
 	{"cmd/deputy", 60, ""},
