@@ -3,6 +3,7 @@ package apiclient
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/vendor"
@@ -45,12 +46,15 @@ type providerBody struct {
 
 // Agent is an agent with what the runtime knows about it.
 type Agent struct {
-	Pool     string `json:"pool"`
-	Name     string `json:"name"`
-	Version  int64  `json:"version"`
-	State    string `json:"state"` // "ready" when requests are forwarded to it
-	Reason   string `json:"reason"`
-	Endpoint string `json:"endpoint"` // the service endpoint, without /invoke
+	Pool      string    `json:"pool"`
+	Name      string    `json:"name"`
+	Version   int64     `json:"version"`
+	State     string    `json:"state"`  // "ready" when requests are forwarded to it; "" before the runtime has seen it
+	Reason    string    `json:"reason"` // why it is in this state
+	Since     time.Time `json:"since"`  // when the state began
+	Restarts  int       `json:"restarts"`
+	Endpoint  string    `json:"endpoint"`  // the service endpoint, without /invoke
+	UpdatedAt time.Time `json:"updatedAt"` // when this version was deployed
 }
 
 // WorkloadPools returns all workload pools.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -192,11 +191,4 @@ func (p page) toward(address string) (hop, bool) {
 		}
 	}
 	return hop{}, false
-}
-
-// drain reads what is left of a body, to its bound, so that the connection can
-// be used again.
-func drain(body io.ReadCloser) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(body, maxPage)) // an error ends the connection, which is all right
-	_ = body.Close()                                          // only read
 }

@@ -142,7 +142,7 @@ func (p *person) post(ctx context.Context, chatURL, text string) (*http.Response
 		return nil, redacted(err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		defer drain(resp.Body)
+		defer resp.Body.Close() // read to its bound
 		var refusal struct {
 			Error struct {
 				Code string `json:"code"`

@@ -192,7 +192,8 @@ func (d *demo) wait(ctx context.Context) error {
 	}
 }
 
-// stop ends the children, the last one first.
+// stop ends the children, the last one first. Those that have ended already are
+// left alone.
 func (d *demo) stop() error {
 	var err error
 	for i := len(d.children) - 1; i >= 0; i-- {
@@ -204,7 +205,8 @@ func (d *demo) stop() error {
 // play runs the headless tour.
 func (d *demo) play(ctx context.Context, w world) error {
 	t := &tour{
-		world: w, steps: &steps{out: d.Out}, state: d.state, api: d.api, operator: d.operator, sandbox: newSandboxControl(w.sandbox), data: d.Data,
+		world: w, steps: &steps{out: d.Out}, state: d.state, api: d.api, operator: d.operator, feishu: newSandboxControl(w.sandbox),
+		data: d.Data, stop: d.stop,
 	}
 	return t.run(ctx)
 }

@@ -21,7 +21,9 @@ const (
 	askZhangsan       = "请为我总结这篇文档的内容：https://bytedance.larkoffice.com/docx/" + docZhangsan
 	askZhangsanSecond = "为我总结文档内容：https://bytedance.larkoffice.com/docx/" + docZhangsanSecond
 	askLisi           = "请为我总结这篇文档的内容：https://bytedance.larkoffice.com/docx/" + docLisi
+	askLisiInEnglish  = "Please summarize this document: https://bytedance.larkoffice.com/docx/" + docLisi
 	clearCredentials  = "清理我的身份凭据"
+	clearInEnglish    = "clear my credentials"
 	askAnew           = "重新授权飞书"
 
 	titleZhangsan       = "“云杉”门店助手 2026 年第三季度产品规划"
@@ -36,9 +38,10 @@ type tour struct {
 	state    *state
 	api      *apiclient.Client
 	operator secret.Text
-	sandbox  *sandboxControl // hides the sandbox's address, which is world.sandbox
+	feishu   *sandboxControl
 	machine  machine
 	data     string
+	stop     func() error // ends all processes
 	secrets  secrets
 
 	zhangsan, lisi *person
@@ -122,7 +125,7 @@ func (t *tour) logins(ctx context.Context) {
 	t.do(ctx, "the token itself is let in", t.letIn)
 	if !t.fresh {
 		t.do(ctx, "the demo ran with this data before: both clear what they gave then", func(ctx context.Context) (string, error) {
-			return "", errors.Join(t.clear(ctx, t.zhangsan), t.clear(ctx, t.lisi))
+			return "", errors.Join(t.clear(ctx, t.zhangsan, clearCredentials, "已清理"), t.clear(ctx, t.lisi, clearCredentials, "已清理"))
 		})
 	}
 }
@@ -180,13 +183,13 @@ func (t *tour) isolation(ctx context.Context) {
 func (t *tour) clearing(ctx context.Context) {
 	t.section("Taking it back")
 	t.do(ctx, "“"+clearCredentials+"” clears 张三's credentials", func(ctx context.Context) (string, error) {
-		return "", t.clear(ctx, t.zhangsan)
+		return "", t.clear(ctx, t.zhangsan, clearCredentials, "已清理")
 	})
 	t.do(ctx, "the next request asks him again", func(ctx context.Context) (string, error) {
 		return t.authorizedAnswer(ctx, t.zhangsan, askZhangsan, titleZhangsan, "“云杉”")
 	})
-	t.do(ctx, "李四's were not touched", func(ctx context.Context) (string, error) {
-		return t.silentAnswer(ctx, t.lisi, askLisi, titleLisi, "华南")
+	t.do(ctx, "李四's were not touched; he asks in English", func(ctx context.Context) (string, error) {
+		return t.silentAnswer(ctx, t.lisi, askLisiInEnglish, "Summary of", titleLisi)
 	})
 	t.do(ctx, "“"+askAnew+"” makes the next request ask again, too", func(ctx context.Context) (string, error) {
 		got, err := t.zhangsan.ask(ctx, t.chat, askAnew, nil)
@@ -203,18 +206,18 @@ const shortLife = 3 * time.Second
 // expiry: short-lived tokens are refreshed without anybody noticing.
 func (t *tour) expiry(ctx context.Context) {
 	t.section("Time passes")
-	t.do(ctx, "李四 authorizes again, and Feishu's token lives for "+shortLife.String()+" only", func(ctx context.Context) (string, error) {
-		if err := t.clear(ctx, t.lisi); err != nil {
+	t.do(ctx, "李四 says “"+clearInEnglish+"” and authorizes again; this token lives for "+shortLife.String(), func(ctx context.Context) (string, error) {
+		if err := t.clear(ctx, t.lisi, clearInEnglish, "are cleared"); err != nil {
 			return "", err
 		}
-		if err := t.sandbox.turn(ctx, "access-lifetime", map[string]int64{"milliseconds": shortLife.Milliseconds()}); err != nil {
+		if err := t.feishu.turn(ctx, "access-lifetime", map[string]int64{"milliseconds": shortLife.Milliseconds()}); err != nil {
 			return "", err
 		}
 		_, err := t.authorizedAnswer(ctx, t.lisi, askLisi, titleLisi, "华南")
-		return "", errors.Join(err, t.sandbox.turn(ctx, "access-lifetime", map[string]int64{"milliseconds": 0}))
+		return "", errors.Join(err, t.feishu.turn(ctx, "access-lifetime", map[string]int64{"milliseconds": 0}))
 	})
 	t.do(ctx, "the token has expired; the next document comes without a link (refreshed)", func(ctx context.Context) (string, error) {
-		before, err := t.sandbox.calls(ctx)
+		before, err := t.feishu.calls(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -226,7 +229,7 @@ func (t *tour) expiry(ctx context.Context) {
 		if _, err := t.silentAnswer(ctx, t.lisi, askLisi, titleLisi, "华南"); err != nil {
 			return "", err
 		}
-		after, err := t.sandbox.calls(ctx)
+		after, err := t.feishu.calls(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -236,7 +239,7 @@ func (t *tour) expiry(ctx context.Context) {
 		return "", nil
 	})
 	t.do(ctx, "Feishu withdraws 张三's authorization: he is told by a new link, not by an error", func(ctx context.Context) (string, error) {
-		if err := t.sandbox.turn(ctx, "revoke", map[string]string{"username": "zhangsan"}); err != nil {
+		if err := t.feishu.turn(ctx, "revoke", map[string]string{"username": "zhangsan"}); err != nil {
 			return "", err
 		}
 		return t.authorizedAnswer(ctx, t.zhangsan, askZhangsan, titleZhangsan, "“云杉”")
@@ -307,16 +310,13 @@ func (t *tour) passLogin(ctx context.Context, p *person, at page, on func(*url.U
 	return at, true, err
 }
 
-// clear asks the agent to forget.
-func (t *tour) clear(ctx context.Context, p *person) error {
-	got, err := p.ask(ctx, t.chat, clearCredentials, nil)
+// clear asks the agent to forget, and wants that confirmed.
+func (t *tour) clear(ctx context.Context, p *person, prompt, confirmation string) error {
+	got, err := p.ask(ctx, t.chat, prompt, nil)
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(got.text, "已清理") {
-		return fmt.Errorf("the answer is: %s", clip(got.text))
-	}
-	return nil
+	return containsAll(got.text, []string{confirmation})
 }
 
 // silentAnswer asks for a document and must not be asked back.

@@ -35,7 +35,7 @@ func (t *tour) authorize(ctx context.Context, p *person, link string) (time.Time
 			return time.Time{}, err
 		}
 	}
-	if at.url.Scheme+"://"+at.url.Host != t.world.sandbox {
+	if at.url.Scheme+"://"+at.url.Host != t.sandbox {
 		return time.Time{}, fmt.Errorf("the link leads to %s%s (status %d), not to the third party", at.url.Host, at.url.Path, at.status)
 	}
 	consent, err := at.find("decision", "request")
@@ -57,7 +57,7 @@ var errTried = errors.New("the link was tried")
 
 // stolenLink lets 李四 open the link that was made for 张三.
 func (t *tour) stolenLink(ctx context.Context) (string, error) {
-	before, err := t.sandbox.calls(ctx)
+	before, err := t.feishu.calls(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -83,7 +83,7 @@ func (t *tour) stolenLink(ctx context.Context) (string, error) {
 	if problem != nil {
 		return "", problem
 	}
-	after, err := t.sandbox.calls(ctx)
+	after, err := t.feishu.calls(ctx)
 	if err == nil && after["authorize"] != before["authorize"] {
 		err = errors.New("he was sent on to the third party")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -28,8 +29,15 @@ func (t *tour) record(ctx context.Context) {
 		}
 		return fmt.Sprintf("%d entries", chain.Records), err
 	})
-	t.do(ctx, "no token, secret or password is in any log of any process", t.cleanLogs)
 	t.do(ctx, "the agent goes on within moments of the consent", t.measured)
+	collected := t.collect(ctx) // while there is somebody to ask
+	t.do(ctx, "every process ends when it is asked to", func(context.Context) (string, error) { return "", t.stop() })
+	t.do(ctx, "no token, secret or password is in any log of any process", func(context.Context) (string, error) {
+		if collected != nil {
+			return "", collected
+		}
+		return t.cleanLogs()
+	})
 }
 
 const maxAudit = 1000 // entries of one answer
@@ -80,7 +88,7 @@ func (t *tour) auditedUses(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("%s read %d documents, and %d releases are recorded", user, n, got)
 		}
 	}
-	calls, err := t.sandbox.calls(ctx)
+	calls, err := t.feishu.calls(ctx)
 	if err == nil && int64(len(entries)) < calls["raw_content"] {
 		err = fmt.Errorf("the third party was called %d times, and %d releases are recorded", calls["raw_content"], len(entries))
 	}
@@ -105,10 +113,7 @@ func (t *tour) auditedRefusals(ctx context.Context) (string, error) {
 }
 
 // cleanLogs searches all logs for everything secret that this run has seen.
-func (t *tour) cleanLogs(ctx context.Context) (string, error) {
-	if err := t.collect(ctx); err != nil {
-		return "", err
-	}
+func (t *tour) cleanLogs() (string, error) {
 	files, err := logFiles(t.data)
 	if err != nil {
 		return "", err
@@ -134,7 +139,7 @@ func (t *tour) cleanLogs(ctx context.Context) (string, error) {
 
 // collect adds everything secret that is known at the end of the tour.
 func (t *tour) collect(ctx context.Context) error {
-	all, err := t.sandbox.issued(ctx)
+	all, err := t.feishu.issued(ctx)
 	if err != nil {
 		return err
 	}
@@ -154,23 +159,34 @@ func (t *tour) collect(ctx context.Context) error {
 }
 
 // collectFiles adds what is in Deputy's own secret files: the root key, and the
-// launch tokens of agents.
+// launch tokens of agents. That neither is found means that they are elsewhere
+// now, not that there are none.
 func (t *tour) collectFiles() error {
-	found := false
-	err := filepath.WalkDir(filepath.Join(t.data, "deputy"), func(path string, d os.DirEntry, err error) error {
-		isKey := err == nil && d.Name() == "root.key"
-		if err != nil || !d.Type().IsRegular() || !isKey && filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(path)))) != "launch" {
-			return err
+	data := filepath.Join(t.data, "deputy")
+	files := []string{filepath.Join(data, "root.key")}
+	err := filepath.WalkDir(filepath.Join(data, "launch"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files = append(files, path)
 		}
-		b, err := os.ReadFile(path)
-		found = found || isKey
-		t.secrets.add("the content of "+d.Name(), strings.TrimSpace(string(b)))
 		return err
 	})
-	if err == nil && !found {
-		err = errors.New("there is no root key to search for")
+	if err != nil {
+		return err
 	}
-	return err
+	if len(files) < 2 {
+		return errors.New("there is no launch token to search for")
+	}
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) && path != files[0] {
+			continue // it was just replaced
+		}
+		if err != nil {
+			return err
+		}
+		t.secrets.add("the content of "+filepath.Base(path), strings.TrimSpace(string(b)))
+	}
+	return nil
 }
 
 // measured compares the time from consent to the resumed agent with the time
@@ -182,7 +198,7 @@ func (t *tour) measured(ctx context.Context) (string, error) {
 	var own []time.Duration
 	for range len(t.resumes) {
 		form := url.Values{"grant_type": {"authorization_code"}, "client_id": {appID}, "client_secret": {t.state.AppSecret}, "code": {"unknown"}, "redirect_uri": {t.callback()}}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.world.sandbox+"/open-apis/authen/v2/oauth/token", strings.NewReader(form.Encode()))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.sandbox+"/open-apis/authen/v2/oauth/token", strings.NewReader(form.Encode()))
 		if err != nil {
 			return "", err
 		}

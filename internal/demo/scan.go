@@ -114,13 +114,14 @@ func fragments(value string) []string {
 	return []string{value[:fragment], value[len(value)-fragment:]}
 }
 
-// shapes are secrets that the demo has not seen itself, such as the agents'
-// workload access tokens: whatever looks like one is one.
+// shape is what a kind of secret looks like.
 type shape struct {
 	what    string
 	pattern *regexp.Regexp
 }
 
+// shapes are for secrets that the demo has not seen itself, such as the agents'
+// workload access tokens: whatever looks like one is one.
 func shapes() []shape {
 	return []shape{
 		{"a JSON Web Token", regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.`)},

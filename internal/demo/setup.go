@@ -28,7 +28,8 @@ const (
 	appID        = "cli_sandbox0000000001" // at the sandbox
 
 	launchTime  = 6 * time.Minute // a first build compiles everything
-	launchPause = 200 * time.Millisecond
+	launchPause = 100 * time.Millisecond
+	maxRestarts = 3 // of an agent that does not come up
 )
 
 func providerScopes() []string {
@@ -209,23 +210,28 @@ func (s *setup) launch(ctx context.Context, w world) (apiclient.Agent, error) {
 	s.told("building the agent %s (the first time takes a while) …", agentName)
 	ctx, cancel := context.WithTimeout(ctx, launchTime)
 	defer cancel()
-	a, err := s.api.LaunchAgent(ctx, workloadPool, directory, string(definition))
-	if err != nil {
+	if a, err := s.api.LaunchAgent(ctx, workloadPool, directory, string(definition)); err != nil {
 		return a, err
 	}
+	return s.started(ctx)
+}
+
+// started waits until the version of the agent that was deployed last is ready.
+func (s *setup) started(ctx context.Context) (apiclient.Agent, error) {
 	tick := time.NewTicker(launchPause)
 	defer tick.Stop()
 	for last := ""; ; {
-		if a, err = s.api.Agent(ctx, workloadPool, agentName); err != nil {
+		a, err := s.api.Agent(ctx, workloadPool, agentName)
+		// A state from before the deployment is that of an earlier version.
+		current := !a.Since.Before(a.UpdatedAt)
+		switch {
+		case err != nil:
 			return a, err
-		}
-		switch a.State {
-		case "ready":
+		case current && a.State == "ready":
 			return a, nil
-		case "failed", "stopped", "backoff":
+		case current && (a.State == "failed" || a.State == "stopped" || a.State == "backoff" && a.Restarts >= maxRestarts):
 			return a, fault.New(fault.Unavailable, "agent_not_ready", "the agent is %s: %s", a.State, a.Reason).WithFix("read its log below the data directory")
-		}
-		if a.State != last && last != "" {
+		case a.State != last && last != "":
 			s.told("the agent is %s …", a.State)
 		}
 		last = a.State

@@ -167,8 +167,15 @@ func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerNa
 	return Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.CallbackURL}, r.Client}, nil
 }
 
-// AuthorizeURL returns where the browser is sent to for consent.
+// AuthorizeURL returns where the browser is sent to for consent. Agents ask for
+// what they use; the scope for a refresh token, if the provider has it, is
+// Deputy's own to ask for, or every access token's expiry would ask the user.
 func (d Dialect) AuthorizeURL(scopes name.Scopes, state, codeChallenge string) (string, error) {
+	refresh, err := name.ParseScopes(d.Entry.RefreshScope)
+	if err != nil {
+		return "", err
+	}
+	scopes = scopes.Union(d.Provider.Scopes.Intersect(refresh))
 	return d.Entry.AuthorizeURL(d.App, scopes, state, codeChallenge)
 }
 

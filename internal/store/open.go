@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -47,6 +48,14 @@ const opTimeout = 15 * time.Second
 // OpenSQLite opens, and if need be creates, the database deputy.db in dir.
 func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 	path := filepath.Join(dir, "deputy.db")
+	// Made here, for its owner only: SQLite would ask the umask, and gives its other files the same mode.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, unavailable(err)
+	}
 	open := func(query url.Values, conns int) (*sql.DB, error) {
 		for _, pragma := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "temp_store(MEMORY)"} {
 			query.Add("_pragma", pragma)
@@ -166,7 +175,7 @@ func unavailable(err error) error {
 	}
 	text := strings.ToLower(err.Error())
 	fix := "check that the database runs and can be reached, and that its disk has space"
-	if strings.Contains(text, "unable to open database file") || strings.Contains(text, "permission denied") || strings.Contains(text, "readonly") {
+	if errors.Is(err, fs.ErrNotExist) || strings.Contains(text, "unable to open database file") || strings.Contains(text, "permission denied") || strings.Contains(text, "readonly") {
 		fix = "check the rights of the data directory"
 	}
 	return fault.Wrap(err, fault.Unavailable, "store_unavailable", "the database does not work").WithFix("%s", fix)
