@@ -30,10 +30,9 @@ type Login interface {
 	// Person returns who the browser is logged in as at the pool with the given
 	// issuer. It reports false when nobody is, or when the issuer is not one of ours.
 	Person(r *http.Request, issuer string) (name.Caller, bool)
-	// Start sends the browser to log in at the issuer's pool and then to returnTo, a local path. With
-	// again, somebody who is logged in has to log in anew. It reports false, and has answered nothing,
-	// when the issuer is not one of ours.
-	Start(w http.ResponseWriter, r *http.Request, issuer, returnTo string, again bool) bool
+	// Start sends the browser to log in at the issuer's pool, as whomever, and then to returnTo, a local
+	// path. It reports false, and has answered nothing, when the issuer is not one of ours.
+	Start(w http.ResponseWriter, issuer, returnTo string) bool
 }
 
 // Handler serves the pages.
@@ -88,8 +87,8 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) {
 	}
 	local := "/authorize?request_uri=" + consent.RequestURIPrefix + id.RevealString()
 	person, ok := h.Login.Person(r, a.User.Issuer)
-	if again := query.Get(againParam) == "again"; !ok || again {
-		if !h.Login.Start(w, r, a.User.Issuer, local, again) {
+	if !ok || query.Get(againParam) == "again" {
+		if !h.Login.Start(w, a.User.Issuer, local) {
 			h.fail(w, r, fault.New(fault.Forbidden, "user_not_of_pool", "the user of this authorization does not belong to a user pool of this Deputy").
 				WithFix("let people log in through a user pool of this Deputy"))
 		}

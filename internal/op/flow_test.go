@@ -266,7 +266,7 @@ func TestSessionsOfABrowser(t *testing.T) {
 	}
 	var _ interface { // what the edges that show authorization links want
 		Person(*http.Request, string) (name.Caller, bool)
-		Start(http.ResponseWriter, *http.Request, string, string, bool) bool
+		Start(http.ResponseWriter, string, string) bool
 	} = w.logins
 	if _, ok := who(); ok {
 		t.Error("somebody is logged in at the beginning")
@@ -315,7 +315,7 @@ func TestLoginURL(t *testing.T) {
 		"/userpool/staff/../../authorize?request_uri=x": false,
 	} {
 		to, err := w.logins.LoginURL(issuer, target)
-		if rec := httptest.NewRecorder(); w.logins.Start(rec, nil, issuer, target, true) != ok || rec.Header().Get("Location") != to {
+		if rec := httptest.NewRecorder(); w.logins.Start(rec, issuer, target) != ok || rec.Header().Get("Location") != to {
 			t.Errorf("Start(%.80q) sends to %q", target, rec.Header().Get("Location"))
 		}
 		if (err == nil) != ok || (ok && !strings.HasPrefix(to, "/userpool/staff/login?return=")) {

@@ -122,7 +122,7 @@ func (l *Logins) Person(r *http.Request, issuer string) (name.Caller, bool) {
 // Start sends the browser to LoginURL. It reports false, and has answered
 // nothing, if there is none. Whether somebody is logged in makes no difference:
 // the login page always asks.
-func (l *Logins) Start(w http.ResponseWriter, _ *http.Request, issuer, returnTo string, _ bool) bool {
+func (l *Logins) Start(w http.ResponseWriter, issuer, returnTo string) bool {
 	to, err := l.LoginURL(issuer, returnTo)
 	if err != nil {
 		return false
