@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -22,8 +23,8 @@ type auditCommand struct {
 
 // remote says which Deputy to ask, and as whom.
 type remote struct {
-	URL       string `help:"The identity service." default:"http://localhost:8080" env:"DEPUTY_URL" placeholder:"URL"`
-	Data      string `help:"Data directory, for its operator.token." default:"deputy-data" env:"DEPUTY_DATA" placeholder:"DIR"`
+	URL       string `help:"The identity service, ${default} by default." default:"http://localhost:8080" env:"DEPUTY_URL" placeholder:"URL"`
+	Data      string `help:"Data directory, for its operator.token; ${default} by default." default:"deputy-data" env:"DEPUTY_DATA" placeholder:"DIR"`
 	TokenFile string `help:"File with an operator's token; without it operator.token in the data directory." env:"DEPUTY_TOKEN_FILE" placeholder:"FILE"`
 }
 
@@ -45,7 +46,7 @@ type auditList struct {
 	Limit    int    `help:"How many entries, at most 1000." default:"20" short:"n"`
 	Follow   bool   `help:"Go on with every new entry." short:"f"`
 	Action   string `help:"Only this action, such as credential.release."`
-	Outcome  string `help:"Only this outcome: allowed, refused or failed."`
+	Outcome  string `help:"Only this outcome: allowed, refused or failed." enum:"allowed,refused,failed," default:"" placeholder:"OUTCOME"`
 	Provider string `help:"Only this credential provider."`
 	Workload string `help:"Only this caller, as pool/name."`
 	Subject  string `help:"Only for the user with this subject."`
@@ -72,12 +73,16 @@ func (l auditList) Run(ctx context.Context, o output) error {
 	if err := t.w.Flush(); err != nil || !l.Follow {
 		return err
 	}
-	return client.FollowAudit(ctx, f, func(r apiclient.Record) error {
+	err = client.FollowAudit(ctx, f, func(r apiclient.Record) error {
 		if err := t.add(r); err != nil {
 			return err
 		}
 		return t.w.Flush()
 	})
+	if errors.Is(err, context.Canceled) {
+		return nil // Ctrl-C is how one stops to follow
+	}
+	return err
 }
 
 // table prints records one by one.
@@ -95,9 +100,9 @@ func (t table) add(r apiclient.Record) error {
 		}
 		reason := ""
 		if e.Outcome != audit.Allowed {
-			reason = e.Reason
+			reason = "\t" + e.Reason
 		}
-		_, err := fmt.Fprintf(t.w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Seq, e.Time.Local().Format("01-02 15:04:05.000"), e.Outcome, e.Action, caller(e.Caller), what, reason)
+		_, err := fmt.Fprintf(t.w, "%d\t%s\t%s\t%s\t%s\t%s%s\n", r.Seq, e.Time.Local().Format("01-02 15:04:05.000"), e.Outcome, e.Action, caller(e.Caller), what, reason)
 		return err
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/alecthomas/kong"
 
@@ -65,7 +66,7 @@ func Run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		return exited
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(errOut, "deputy: %s\n  try: deputy --help\n", err) // there is nowhere else to say it
+		_, _ = fmt.Fprintf(errOut, "deputy: %s\n  try: %s --help\n", err, understood(err)) // there is nowhere else to say it
 		return exitUsage
 	}
 	o := output{out, errOut, c.JSON}
@@ -75,12 +76,29 @@ func Run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	return exitOK
 }
 
+// understood returns how far a command line could be read: the command whose
+// help is of use.
+func understood(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) {
+		for _, p := range slices.Backward(wrong.Context.Path) {
+			if p.Command != nil {
+				return p.Command.FullPath()
+			}
+		}
+	}
+	return "deputy"
+}
+
 // report shows an error: what happened, where it came from, what to do.
 func report(o output, err error) int {
 	if errors.Is(err, context.Canceled) {
 		return exitFailed
 	}
-	f := fault.As(err)
+	var f *fault.Error
+	if !errors.As(err, &f) { // whoever reads this is the operator, who may know everything
+		f = fault.New(fault.Internal, "internal", "%s", err)
+	}
 	if o.json {
 		_ = json.NewEncoder(o.err).Encode(map[string]string{"code": f.Code, "message": f.Message, "source": f.Source, "fix": f.Fix}) // there is nowhere else to say it
 		return exitFailed

@@ -9,10 +9,10 @@ import (
 // demoCommand is deputy demo.
 type demoCommand struct {
 	Data          string `help:"Directory for everything; without it a fresh one, removed at the end." placeholder:"DIR"`
-	Listen        string `help:"Address of the identity service." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
-	IngressListen string `help:"Address of the runtime's ingress." default:"127.0.0.1:8090" placeholder:"HOST:PORT"`
-	ChatListen    string `help:"Address of the chat application." default:"127.0.0.1:8082" placeholder:"HOST:PORT"`
-	SandboxListen string `help:"Address of the Feishu sandbox." default:"127.0.0.1:8083" placeholder:"HOST:PORT"`
+	Listen        string `help:"Address of the identity service, ${default} by default." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	IngressListen string `help:"Address of the runtime's ingress, ${default} by default." default:"127.0.0.1:8090" placeholder:"HOST:PORT"`
+	ChatListen    string `help:"Address of the chat application, ${default} by default." default:"127.0.0.1:8082" placeholder:"HOST:PORT"`
+	SandboxListen string `help:"Address of the Feishu sandbox, ${default} by default." default:"127.0.0.1:8083" placeholder:"HOST:PORT"`
 	Examples      string `help:"Directory of the examples; without it that of the source tree that this is started in." placeholder:"DIR"`
 	Headless      bool   `help:"Play the users too, check every step, and end."`
 }

@@ -14,12 +14,12 @@ import (
 // serveCommand is deputy serve. Secrets have no flags, which every process list
 // shows: they come from files and the environment.
 type serveCommand struct {
-	Data          string   `help:"Directory for everything that is kept." default:"deputy-data" env:"DEPUTY_DATA" placeholder:"DIR"`
-	Listen        string   `help:"Address of the identity service." default:"127.0.0.1:8080" env:"DEPUTY_LISTEN" placeholder:"HOST:PORT"`
+	Data          string   `help:"Directory for everything that is kept, ${default} by default." default:"deputy-data" env:"DEPUTY_DATA" placeholder:"DIR"`
+	Listen        string   `help:"Address of the identity service, ${default} by default." default:"127.0.0.1:8080" env:"DEPUTY_LISTEN" placeholder:"HOST:PORT"`
 	PublicURL     string   `name:"public-url" help:"The identity service as browsers see it; on loopback it follows from --listen." env:"DEPUTY_PUBLIC_URL" placeholder:"URL"`
 	Database      string   `help:"PostgreSQL database; without it SQLite in the data directory." env:"DEPUTY_DATABASE" placeholder:"URL"`
 	RootKeyFile   string   `help:"Root key file; without it root.key in the data directory, or the key itself in $DEPUTY_ROOT_KEY." env:"DEPUTY_ROOT_KEY_FILE" placeholder:"FILE"`
-	TrustDomain   string   `help:"Trust domain of the agents' SPIFFE IDs." default:"deputy.local" env:"DEPUTY_TRUST_DOMAIN" placeholder:"DOMAIN"`
+	TrustDomain   string   `help:"Trust domain of the agents' SPIFFE IDs, ${default} by default." default:"deputy.local" env:"DEPUTY_TRUST_DOMAIN" placeholder:"DOMAIN"`
 	IngressListen string   `help:"Address of the runtime's ingress; without it agents are not run here." env:"DEPUTY_INGRESS_LISTEN" placeholder:"HOST:PORT"`
 	IngressURL    string   `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
 	AllowOutbound []string `help:"Private address that may be reached: host:port, IP or CIDR. May be repeated." env:"DEPUTY_ALLOW_OUTBOUND" placeholder:"ADDR"`
