@@ -1,6 +1,9 @@
 package demo
 
-import "path/filepath"
+import (
+	"path/filepath"
+	"strings"
+)
 
 // welcome tells a person what to do now.
 func (d *demo) welcome(w world) {
@@ -29,10 +32,19 @@ Everything runs. Open the chat and ask for a document:
   OIDC discovery URL  %s
   Service endpoint    %s
   Feishu sandbox      %s
-  Audit log           deputy audit list --follow --url %s --data %s
+  Audit log           %s audit list --follow --url %s --data %s
   Logs                %s
 
 Press Ctrl-C to stop.
 `, documentURL(docZhangsan), sandboxPassword, documentURL(docZhangsanSecond), documentURL(docLisi), clearCredentials, askAnew,
-		w.discovery, w.agent.Endpoint, w.sandbox, w.identity, filepath.Join(d.Data, "deputy"), filepath.Join(d.Data, "logs"))
+		w.discovery, w.agent.Endpoint, w.sandbox, program(d.Executable), w.identity, filepath.Join(d.Data, "deputy"), filepath.Join(d.Data, "logs"))
+}
+
+// program is how a person starts the program again. What `go run` built is in a
+// temporary directory, and gone when the demo is.
+func program(executable string) string {
+	if strings.Contains(filepath.ToSlash(executable), "/go-build") {
+		return "go run ./cmd/deputy"
+	}
+	return executable
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/browser"
@@ -60,6 +61,20 @@ func (r recorder) Record(ctx context.Context, d ingress.Decision) error {
 		return err
 	}
 	return r.guard.Record(ctx, p.Detail(detail))
+}
+
+// frontDoor is the page for people who open the service's bare address.
+func frontDoor(pages *browser.Pages) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		pages.Render(w, r, http.StatusOK, browser.Notice{
+			Title: browser.Text{EN: "This is Deputy", ZH: "这里是 Deputy"},
+			Text: browser.Text{
+				EN: "It lets agents act for people without owning their credentials. People come here from an application or through an agent's link; there is nothing to do on this page.",
+				ZH: "它让智能体代表用户行事，而无需持有用户的凭据。用户会从应用或智能体的链接来到这里；此页面无需操作。",
+			},
+			Links: []browser.Link{{Label: browser.Text{EN: "The API", ZH: "API"}, URL: "/openapi.json"}},
+		})
+	}
 }
 
 // scopesInWords says what scopes mean, as far as the vendor's entry knows.

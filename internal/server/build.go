@@ -170,6 +170,7 @@ func (s *Server) build(ctx context.Context) error {
 
 	mux := http.NewServeMux()
 	pages.Mount(mux)
+	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	openid.Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
