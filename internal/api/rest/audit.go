@@ -8,6 +8,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
 )
 
 var auditQuery = []parameter{
@@ -40,6 +41,12 @@ func (c *call) auditFilter() (audit.Filter, error) {
 	}
 	f := audit.Filter{Limit: limit, Action: c.query["action"], Outcome: audit.Outcome(c.query["outcome"]), Provider: c.query["provider"], Pool: c.query["pool"],
 		Workload: c.query["workload"], Subject: c.query["subject"]}
+	switch f.Outcome {
+	case "", audit.Allowed, audit.Refused, audit.Failed:
+	default:
+		return f, fault.New(fault.Invalid, "parameter_invalid", "outcome=%s is not valid", name.Clip(string(f.Outcome), 40)).
+			WithSource("outcome").WithFix("use %s, %s or %s", audit.Allowed, audit.Refused, audit.Failed)
+	}
 	if text, ok := c.query["after"]; ok {
 		if f.After, err = strconv.ParseInt(text, 10, 64); err != nil || f.After < 0 {
 			return f, fault.New(fault.Invalid, "parameter_invalid", "after is not a sequence number").WithSource("after")

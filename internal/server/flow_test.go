@@ -1,0 +1,105 @@
+package server_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/deputy-id/deputy/sandbox/feishu"
+)
+
+// happy plays the main flow for two people and two agents: authorize,
+// credential, the second agent's page, clear.
+func (w *world) happy(zhangsan, lisi *person) {
+	w.t.Helper()
+	a, b := w.wat("a", "zhangsan"), w.wat("b", "zhangsan")
+	asks := w.link(a)
+	if shown := zhangsan.authorize(asks.URL); shown.status != http.StatusOK || !strings.Contains(shown.body, "Authorized") {
+		w.t.Fatalf("result: %d\n%s", shown.status, shown.body)
+	}
+	if got := w.state(a, asks.ID); got.State != "completed" {
+		w.t.Fatalf("the authorization is %+v", got)
+	}
+	first := w.ask(a, "feishu_oauth")
+	if first.Status != "ready" || w.owner(first.Credential.AccessToken) != "zhangsan" {
+		w.t.Fatalf("agent a for zhangsan: %s", first.Status)
+	}
+	// The second agent asks on Deputy's own page, and Feishu hears nothing of it.
+	before := w.feishu.Calls()[feishu.OpAuthorize]
+	if shown := zhangsan.delegate(w.link(b).URL, "allow"); !strings.Contains(shown.body, "Authorized") {
+		w.t.Fatalf("delegation: %d\n%s", shown.status, shown.body)
+	}
+	if got := w.ask(b, "feishu_oauth"); got.Credential.AccessToken != first.Credential.AccessToken || w.feishu.Calls()[feishu.OpAuthorize] != before {
+		w.t.Fatalf("agent b for zhangsan: %s", got.Status)
+	}
+	// Another person has his own.
+	for _, agent := range []string{"a", "b"} {
+		if got := w.ask(w.wat(agent, "lisi"), "feishu_oauth"); got.Status != "authorization_required" {
+			w.t.Fatalf("agent %s for lisi: %s", agent, got.Status)
+		}
+	}
+	lisi.authorize(w.link(w.wat("a", "lisi")).URL)
+	if got := w.ask(w.wat("a", "lisi"), "feishu_oauth"); w.owner(got.Credential.AccessToken) != "lisi" {
+		w.t.Fatal("lisi got somebody else's credential")
+	}
+	// Clearing is the agent's own affair.
+	w.clear(a)
+	w.link(a)
+	if got := w.ask(b, "feishu_oauth"); got.Status != "ready" {
+		w.t.Fatal("clearing agent a's credential took agent b's")
+	}
+	w.clear(b)
+	w.clear(w.wat("a", "lisi"))
+}
+
+func (w *world) clear(token string) {
+	w.t.Helper()
+	if got := w.api("DELETE", "/credentials/feishu_oauth", token, ""); got.status != http.StatusNoContent {
+		w.t.Fatalf("clear: %d %s", got.status, got.body)
+	}
+}
+
+func TestMainFlow(t *testing.T) {
+	w := newWorld(t, nil)
+	zhangsan, lisi := w.person("zhangsan").logIn(), w.person("lisi").logIn()
+	w.happy(zhangsan, lisi)
+	w.happy(zhangsan, lisi)
+	released := w.entries(url.Values{"action": {"credential.release"}, "outcome": {"allowed"}})
+	if len(released) != 2*4 {
+		t.Errorf("%d releases were recorded", len(released))
+	}
+	for _, issued := range w.feishu.Issued() {
+		if strings.Contains(w.log.String(), issued.Value) {
+			t.Errorf("a %s is in the log", issued.Kind)
+		}
+	}
+}
+
+// TestTheWaitingAgentIsTold follows an authorization: each step is told when it
+// is made.
+func TestTheWaitingAgentIsTold(t *testing.T) {
+	w := newWorld(t, nil)
+	zhangsan := w.person("zhangsan").logIn()
+	token := w.wat("a", "zhangsan")
+	asks := w.link(token)
+	events := w.follow(w.url, token, asks.ID)
+	want := func(state string) {
+		t.Helper()
+		if got := events(); got != state {
+			t.Fatalf("told %q, want %q", got, state)
+		}
+	}
+	want("pending")
+	at := zhangsan.begin(asks.URL)
+	want("redirected")
+	back := zhangsan.decide(at, "allow")
+	zhangsan.finish(back)
+	if got := events(); got != "completed" {
+		if got != "exchanging" { // which may be over before it is looked at
+			t.Fatalf("told %q", got)
+		}
+		want("completed")
+	}
+	want("")
+}
