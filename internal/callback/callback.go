@@ -73,6 +73,11 @@ func link(requestURI string) secret.Text {
 // open is the link: it makes sure that this browser's user is the very user
 // that the agent acts for, before anybody is sent anywhere.
 func (h *Handler) open(w http.ResponseWriter, r *http.Request) {
+	if onlyLooking(r) {
+		browser.Headers(w)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	query, err := oauth.ParseQuery(r.URL.RawQuery)
 	id := link(query.Get("request_uri"))
 	if err != nil || id.Empty() {
@@ -107,6 +112,13 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) {
 		browser.Headers(w)
 		http.Redirect(w, r, redirect, http.StatusFound)
 	}
+}
+
+// onlyLooking reports whether nobody has followed the link yet: previews ask
+// with HEAD (which net/http sends to handlers of GET), and browsers say when they
+// fetch ahead. The link works once, and that once belongs to the user's click.
+func onlyLooking(r *http.Request) bool {
+	return r.Method != http.MethodGet || r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") == "prefetch"
 }
 
 // ask shows Deputy's own consent page, for a workload that asks for what the

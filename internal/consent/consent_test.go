@@ -127,7 +127,7 @@ func TestEndsWithAReason(t *testing.T) {
 	w := newWorld(t)
 	pending, redirected := w.begin(agentA, zhang, consent.KindGrant, "read"), w.opened(agentB, zhang, "read")
 	exchanging := w.opened(agentA, li, "read")
-	w.flow.Store = &broken{Store: w.flow.Store, complete: errors.New("the machine went away")}
+	w.flow.Store = &broken{Store: w.flow.Store, complete: errors.New("the machine went away"), fail: errors.New("for good")}
 	if _, err := w.finish(t.Context(), exchanging, li); err == nil {
 		t.Fatal("it was stored")
 	}
@@ -152,11 +152,12 @@ func TestEndsWithAReason(t *testing.T) {
 	}
 }
 
-// broken is a store that fails to complete.
+// broken is a store that fails to complete, and to write that down.
 type broken struct {
 	consent.Store
 	complete error
-	times    int // 0: always
+	fail     error // nil: that works
+	times    int   // 0: always
 	calls    atomic.Int64
 }
 
@@ -167,19 +168,45 @@ func (s *broken) Complete(ctx context.Context, p guard.Permit, action guard.Acti
 	return s.Store.Complete(ctx, p, action, a, g, d)
 }
 
+func (s *broken) Advance(ctx context.Context, p guard.Permit, action guard.Action, a consent.Authorization) error {
+	if a.State == consent.Failed && s.fail != nil {
+		return s.fail
+	}
+	return s.Store.Advance(ctx, p, action, a)
+}
+
 func TestAGrantThatChangesIsSealedAgain(t *testing.T) {
-	for times, code := range map[int]string{1: "", 4: "", 0: "grant_busy"} {
+	for times, reason := range map[int]string{1: "", 4: "", 0: "grant_busy"} {
 		w := newWorld(t)
 		b := w.opened(agentA, zhang, "read")
-		w.flow.Store = &broken{Store: w.flow.Store, complete: consent.Changed("x"), times: times}
-		_, err := w.finish(t.Context(), b, zhang)
-		wantCode(t, err, code)
-		if g, _ := w.found(agentA, zhang); (g.ID != "") != (code == "") {
+		w.flow.Store = &broken{Store: w.flow.Store, complete: vault.Changed("x"), times: times}
+		got, err := w.finish(t.Context(), b, zhang)
+		must(t, err)
+		if got.Reason != reason || (got.State == consent.Completed) != (reason == "") {
+			t.Errorf("after %d conflicts: %s %q", times, got.State, got.Reason)
+		}
+		if g, _ := w.found(agentA, zhang); (g.ID != "") != (reason == "") {
 			t.Errorf("after %d conflicts there is the grant %q", times, g.ID)
 		}
 		if w.calls.Load() != 1 {
 			t.Errorf("%d exchanges", w.calls.Load())
 		}
+	}
+}
+
+// TestTimeIsOverWhileTheThirdPartyAnswers: what came too late is not stored.
+func TestTimeIsOverWhileTheThirdPartyAnswers(t *testing.T) {
+	w := newWorld(t)
+	b := w.opened(agentA, zhang, "read")
+	store := w.flow.Store
+	w.flow.Store = &broken{Store: store, complete: consent.Changed(b.id)}
+	got, err := w.finish(t.Context(), b, zhang)
+	must(t, err)
+	if got.State == consent.Completed {
+		t.Errorf("the state is %s", got.State)
+	}
+	if g, _ := w.found(agentA, zhang); g.ID != "" {
+		t.Errorf("there is a grant %q", g.ID)
 	}
 }
 

@@ -83,7 +83,7 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 	next.Updated = f.Now().UTC()
 	err = f.Store.Advance(ctx, p.With(a.Provider, a.Scopes, nil), ActionOpen, next)
 	if fault.Is(err, fault.Conflict) {
-		err = f.used(a)
+		err = linkUsed()
 	}
 	return next, redirect, browser, err
 }
@@ -95,11 +95,11 @@ func (f *Flow) unused(a Authorization) error {
 	case Expired:
 		return fault.New(fault.Gone, "link_expired", "this link has expired").WithFix("ask the agent again; it will show a new link")
 	default:
-		return f.used(a)
+		return linkUsed()
 	}
 }
 
-func (f *Flow) used(Authorization) error {
+func linkUsed() error {
 	return fault.New(fault.Gone, "link_used", "this link was used already").WithFix("ask the agent again; it will show a new link if it still needs one")
 }
 
@@ -190,7 +190,7 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 	next.Updated = f.Now().UTC()
 	if err := f.Store.Advance(ctx, p, ActionExchange, next); err != nil {
 		if fault.Is(err, fault.Conflict) {
-			err = f.used(a)
+			err = linkUsed()
 		}
 		return a, err
 	}
@@ -209,7 +209,11 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 		// The account's name is a convenience; the tokens are what the user came for.
 		f.Logger.LogAttrs(ctx, slog.LevelWarn, "account at the third party not identified", slog.String("authorization", a.ID), slog.Any("err", fault.As(err)))
 	}
-	return f.store(ctx, c, next, tokens, account)
+	done, err := f.store(ctx, c, next, tokens, account)
+	if err != nil {
+		return f.failExchange(ctx, c, next, err)
+	}
+	return done, nil
 }
 
 // store seals the tokens and completes the authorization. A concurrent change
@@ -234,7 +238,10 @@ func (f *Flow) store(ctx context.Context, c name.Caller, a Authorization, tokens
 		}
 		d := f.delegation(oldDelegation, g.ID, a)
 		done, err := f.complete(ctx, p, ActionFinish, a, g, d)
-		if err == nil || !fault.Is(err, fault.Conflict) {
+		if fault.HasCode(err, "authorization_changed") {
+			return f.Store.Authorization(ctx, a.ID) // its time was over while the third party was slow
+		}
+		if !fault.Is(err, fault.Conflict) {
 			return done, err
 		}
 	}
@@ -266,16 +273,17 @@ func (f *Flow) fail(ctx context.Context, p guard.Permit, action guard.Action, a 
 	return f.advance(ctx, p.Failed(reason).Detail(map[string]string{"message": name.Clip(message, 300)}), action, next)
 }
 
-// failExchange ends an authorization whose code could not be redeemed. The code
-// is spent or unknown either way, so the user has to be asked again; what was
-// stored before stays.
+// failExchange ends an authorization whose code could not be redeemed, or whose
+// grant could not be stored. The code is spent or unknown either way, so the user
+// has to be asked again, and the agent need not wait; what was stored before
+// stays.
 func (f *Flow) failExchange(ctx context.Context, c name.Caller, a Authorization, cause error) (Authorization, error) {
 	reason, message := fault.As(cause).Code, fault.As(cause).Message
 	var failure *vendor.Failure
 	if errors.As(cause, &failure) && failure.VendorCode != "" {
 		reason, message = failure.VendorCode, failure.Explanation
 	}
-	f.Logger.LogAttrs(ctx, slog.LevelWarn, "authorization code not redeemed", slog.String("authorization", a.ID), slog.Any("err", fault.As(cause)))
+	f.Logger.LogAttrs(ctx, slog.LevelWarn, "authorization not completed", slog.String("authorization", a.ID), slog.Any("err", fault.As(cause)))
 	p, err := f.Guard.Allow(ctx, c, ActionExchange, a.Resource())
 	if err != nil {
 		return a, err

@@ -217,7 +217,7 @@ func TestNoRecordNoCredential(t *testing.T) {
 }
 
 // TestTheGrantCannotBeRecorded has the log fail between the exchange and the
-// end: the tokens are of no use to anybody, and the authorization ends by itself.
+// end: the tokens are of no use to anybody, and the agent is told at once.
 func TestTheGrantCannotBeRecorded(t *testing.T) {
 	w := newWorld(t, nil)
 	zhangsan := w.person("zhangsan").logIn()
@@ -225,17 +225,15 @@ func TestTheGrantCannotBeRecorded(t *testing.T) {
 	asks := w.link(token)
 	back := zhangsan.decide(zhangsan.begin(asks.URL), "allow")
 	repair := w.spoil("NEW.action = 'authorization.finish'")
-	if got := zhangsan.get(back); got.status != http.StatusServiceUnavailable {
+	if got := zhangsan.finish(back); !strings.Contains(got.body, "Not authorized") {
 		t.Errorf("the callback: %d\n%s", got.status, got.body)
+	}
+	if got := w.state(token, asks.ID); got.State != "failed" || got.Reason != "store_unavailable" {
+		t.Errorf("the authorization is %+v", got)
 	}
 	repair()
 	if got := w.api("GET", "/workload-pools/default/grants", w.operator, ""); trim(got.body) != `{"items":[]}` {
 		t.Errorf("there are grants: %s", got.body)
-	}
-	w.clock.pass(consent.Life)
-	token = w.wat("a", "zhangsan")
-	if got := w.state(token, asks.ID); got.State != "expired" || got.Reason != "exchange_interrupted" {
-		t.Errorf("in the end the authorization is %+v", got)
 	}
 	zhangsan.authorize(w.link(token).URL)
 	if got := w.ask(token, "feishu_oauth"); got.Status != "ready" {

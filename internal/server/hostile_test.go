@@ -172,6 +172,11 @@ func (s *scene) hostileLinks() []hostile {
 		{"another method", func() answer { return send(s.t, z.http, "DELETE", s.url+"/authorize", nil, nil) }, 405, "", "GET"},
 		{"not logged in", func() answer { return stranger.get(s.link(s.a).URL) }, 303, "", ""},
 		{"somebody else's", func() answer { return s.lisi.get(s.link(s.a).URL) }, 403, "link_not_yours", "login=again"},
+		{"looked at with HEAD", func() answer { return z.look("HEAD", s.link(s.a).URL, nil) }, 503, "", ""},
+		{"fetched ahead", func() answer {
+			return z.look("GET", s.link(s.a).URL, http.Header{"Sec-Purpose": {"prefetch;prerender"}})
+		}, 503, "", ""},
+		{"after it was looked at, it is good", func() answer { return z.get(s.link(s.a).URL) }, 302, "", ""},
 		{"opened twice", func() answer {
 			link := s.link(s.a).URL
 			z.begin(link)

@@ -43,6 +43,12 @@ func (p *person) get(target string) answer {
 	return send(p.t, p.http, "GET", p.at(target), nil, nil)
 }
 
+// look asks without a click.
+func (p *person) look(method, target string, header http.Header) answer {
+	p.t.Helper()
+	return send(p.t, p.http, method, p.at(target), nil, header)
+}
+
 func (p *person) post(target string, form url.Values) answer {
 	p.t.Helper()
 	return send(p.t, p.http, "POST", p.at(target), strings.NewReader(form.Encode()), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})

@@ -26,9 +26,9 @@ func appendText(n int) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		for j := range auditColumns {
-			b.WriteString(map[bool]string{true: "(", false: ", "}[j == 0])
-			fmt.Fprintf(&b, "$%d", i*auditColumns+j+1)
+		fmt.Fprintf(&b, "($%d", i*auditColumns+1)
+		for j := 1; j < auditColumns; j++ {
+			fmt.Fprintf(&b, ", $%d", i*auditColumns+j+1)
 		}
 		b.WriteString(")")
 	}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -107,8 +108,7 @@ func schemaName(t reflect.Type, hint string) string {
 	if m := typeParameter.FindStringSubmatch(n); m != nil {
 		n = m[1] + "List"
 	}
-	n = regexp.MustCompile(`JSON`).ReplaceAllString(n, "")
-	return upper(n)
+	return upper(strings.ReplaceAll(n, "JSON", ""))
 }
 
 func upper(s string) string {
