@@ -80,7 +80,7 @@ func TestOfficialClient(t *testing.T) {
 	}
 }
 
-func TestAccessTokenIsWhatTheContractSays(t *testing.T) {
+func TestAccessTokenHasTheClaimsThatClientsRelyOn(t *testing.T) {
 	w := newWorld(t)
 	p := w.person()
 	p.logIn("staff")

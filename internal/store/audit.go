@@ -18,6 +18,12 @@ const appendChunk = 16
 
 const auditColumns = 9
 
+// The chain's head is one row.
+const (
+	takeHeadText = `UPDATE audit_head SET seq = seq + $1 WHERE id = 1 RETURNING seq, hash`
+	moveHeadText = `UPDATE audit_head SET hash = $1 WHERE id = 1`
+)
+
 // appendText returns the statement that inserts n audit rows.
 func appendText(n int) string {
 	var b strings.Builder
@@ -51,7 +57,7 @@ func (s Audit) AppendAudit(ctx context.Context, entries []audit.Entry) error {
 func (db *DB) appendAudit(ctx context.Context, tx *txn, entries ...audit.Entry) error {
 	var seq int64
 	var text string
-	err := tx.QueryRowContext(ctx, `UPDATE audit_head SET seq = seq + $1 WHERE id = 1 RETURNING seq, hash`, len(entries)).Scan(&seq, &text)
+	err := tx.StmtContext(ctx, db.takeHead).QueryRowContext(ctx, len(entries)).Scan(&seq, &text)
 	if err != nil {
 		return err
 	}
@@ -80,7 +86,7 @@ func (db *DB) appendAudit(ctx context.Context, tx *txn, entries ...audit.Entry) 
 		}
 		args = args[n*auditColumns:]
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE audit_head SET hash = $1 WHERE id = 1`, hash.String()); err != nil {
+	if _, err := tx.StmtContext(ctx, db.moveHead).ExecContext(ctx, hash.String()); err != nil {
 		return err
 	}
 	// Only here: a NOTIFY by every commit would make commits queue inside PostgreSQL. Who follows the log

@@ -36,6 +36,7 @@ type DB struct {
 	pg    *pgx.ConnConfig
 	bell  *bell
 
+	takeHead, moveHead    *sql.Stmt
 	appendOne, appendMany *sql.Stmt
 	findCredential        *sql.Stmt
 	findDelegated         *sql.Stmt
@@ -57,7 +58,7 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 		return nil, unavailable(err)
 	}
 	open := func(query url.Values, conns int) (*sql.DB, error) {
-		for _, pragma := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "temp_store(MEMORY)"} {
+		for _, pragma := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)"} {
 			query.Add("_pragma", pragma)
 		}
 		u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}
@@ -103,6 +104,8 @@ func (db *DB) prepare(ctx context.Context, dialect goose.Dialect) (*DB, error) {
 		stmt **sql.Stmt
 		text string
 	}{
+		{db.write, &db.takeHead, takeHeadText},
+		{db.write, &db.moveHead, moveHeadText},
 		{db.write, &db.appendOne, appendText(1)},
 		{db.write, &db.appendMany, appendText(appendChunk)},
 		{db.read, &db.findCredential, findCredentialText},

@@ -20,7 +20,7 @@ import (
 type document struct {
 	kind   fault.Kind // of the faults
 	strict bool       // refuse members without a field
-	dec    *json.Decoder
+	at     cursor
 	leaves []leaf // values that decode themselves, to find the one that failed
 }
 
@@ -38,11 +38,11 @@ func decode(b []byte, into any, d document) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return d.invalid("", "is empty")
 	}
-	var whole json.RawMessage
-	if err := json.Unmarshal(b, &whole); err != nil {
-		return d.malformed(err)
+	if !json.Valid(b) {
+		var whole json.RawMessage
+		return d.malformed(json.Unmarshal(b, &whole))
 	}
-	d.dec = newDecoder(b)
+	d.at = cursor{b: b}
 	if err := d.value("", reflect.TypeOf(into), 0); err != nil {
 		return err
 	}
@@ -52,43 +52,27 @@ func decode(b []byte, into any, d document) error {
 	return nil
 }
 
-func newDecoder(b []byte) *json.Decoder {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	return dec
-}
-
 // value checks the next value, which will be decoded into typ; typ is nil where
 // anything is welcome.
 func (d *document) value(path string, typ reflect.Type, depth int) error {
 	typ = indirect(typ)
 	if typ != nil && decodesItself(typ) {
-		var l leaf
-		if err := d.dec.Decode(&l.raw); err != nil {
-			return d.malformed(err)
-		}
-		l.path, l.typ = path, typ
+		l := leaf{path, typ, d.at.skip()}
 		d.leaves = append(d.leaves, l)
-		inner := document{kind: d.kind, dec: newDecoder(l.raw)}
+		inner := document{kind: d.kind, at: cursor{b: l.raw}}
 		return inner.value(path, nil, depth)
 	}
-	tok, err := d.dec.Token()
-	if err != nil {
-		return d.malformed(err)
-	}
-	switch tok {
-	case json.Delim('{'):
-		err = d.object(path, typ, depth+1)
-	case json.Delim('['):
-		err = d.array(path, typ, depth+1)
+	switch d.at.next() {
+	case '{':
+		d.at.pass()
+		return d.object(path, typ, depth+1)
+	case '[':
+		d.at.pass()
+		return d.array(path, typ, depth+1)
 	default:
+		d.at.skip()
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	_, err = d.dec.Token() // the closing delimiter: the document is known to be well-formed
-	return err
 }
 
 func (d *document) object(path string, typ reflect.Type, depth int) error {
@@ -97,12 +81,11 @@ func (d *document) object(path string, typ reflect.Type, depth int) error {
 	}
 	fields := fieldsOf(typ)
 	seen := map[string]bool{}
-	for d.dec.More() {
-		tok, err := d.dec.Token()
+	for d.at.more() {
+		key, err := d.at.key()
 		if err != nil {
 			return d.malformed(err)
 		}
-		key, _ := tok.(string)
 		at := join(path, key)
 		if seen[key] {
 			return d.invalid(at, "is there twice")
@@ -129,7 +112,7 @@ func (d *document) array(path string, typ reflect.Type, depth int) error {
 	if depth > MaxDepth {
 		return d.invalid(path, "is nested more than "+strconv.Itoa(MaxDepth)+" levels deep")
 	}
-	for i := 0; d.dec.More(); i++ {
+	for i := 0; d.at.more(); i++ {
 		if err := d.value(path+"["+strconv.Itoa(i)+"]", elem(typ), depth); err != nil {
 			return err
 		}
