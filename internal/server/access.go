@@ -43,6 +43,21 @@ func access(log *slog.Logger, next http.Handler) http.Handler {
 	})
 }
 
+// bodyTimeout is how long the body of a request to the identity service may
+// take to arrive. The server's own ReadTimeout would cut long polls as well.
+const bodyTimeout = time.Minute
+
+// boundBody ends a connection whose request body does not arrive in time.
+func boundBody(limit time.Duration, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			// Writers that know no deadlines are those of tests, which send no slow bodies.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // statusWriter remembers the status.
 type statusWriter struct {
 	http.ResponseWriter

@@ -45,7 +45,7 @@ func code(a answer) string {
 }
 
 // inside are traces of our inside that no answer may show.
-var inside = regexp.MustCompile(`(?i)goroutine|\.go:\d|sqlite|sqlstate|pgx|panic|dial tcp|connection refused|internal/|unmarshal|no rows|/tmp/|[a-z]+\.[A-Z][a-z]+\{`)
+var inside = regexp.MustCompile(`(?i)goroutine|\.go:\d|sqlite|sqlstate|pgconn|jackc|panic|dial tcp|connection refused|internal/|unmarshal|no rows|/tmp/|[a-z]+\.[A-Z][a-z]+\{`)
 
 // ids are random, and may spell anything.
 var ids = regexp.MustCompile(`[a-z]+_[0-9a-hjkmnp-z]{26,}`)

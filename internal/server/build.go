@@ -178,7 +178,7 @@ func (s *Server) build(ctx context.Context) error {
 		Pools: pools, Users: pools, Clients: pools, Hasher: hasher, Workloads: workloads, Providers: providers, Vault: tokenVault, Broker: credentials, Flow: flow,
 		Agents: agents, Fleet: s.fleet, Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
-	s.identity = access(log, mux)
+	s.identity = access(log, boundBody(bodyTimeout, mux))
 	return nil
 }
 

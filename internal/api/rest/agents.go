@@ -15,7 +15,7 @@ import (
 )
 
 type newAgent struct {
-	Directory  string `json:"directory" doc:"Absolute path of the agent's files, on the machine of the runtime"`
+	Directory  string `json:"directory" example:"/srv/agents/doc-agent" doc:"Absolute path of the agent's files, on the machine of the runtime"`
 	Definition string `json:"definition,omitempty" doc:"Text of agentkit.yaml; the file in the directory if left out"`
 }
 
@@ -75,6 +75,11 @@ func (a *API) deployAgent(c *call) (any, error) {
 	}
 	text := []byte(in.Definition)
 	if in.Definition == "" {
+		// A relative path would be read from wherever the server was started.
+		if !filepath.IsAbs(in.Directory) {
+			return nil, fault.New(fault.Invalid, "agent_directory", "directory %q is not an absolute path", name.Clip(in.Directory, 200)).
+				WithSource("directory").WithFix("name the directory that holds %s by its absolute path", definitionFile)
+		}
 		var err error
 		if text, err = readDefinition(in.Directory); err != nil {
 			return nil, err
@@ -99,19 +104,39 @@ func (a *API) deployAgent(c *call) (any, error) {
 // readDefinition reads a bounded agentkit.yaml.
 func readDefinition(directory string) ([]byte, error) {
 	path := filepath.Join(directory, definitionFile)
-	f, err := os.Open(path)
+	b, err := readRegular(path, maxBody)
 	if err == nil {
-		defer func() { _ = f.Close() }() // it was only read
-		var b []byte
-		if b, err = io.ReadAll(io.LimitReader(f, maxBody+1)); err == nil && len(b) <= maxBody {
-			return b, nil
-		}
+		return b, nil
 	}
-	f2 := fault.Wrap(err, fault.Invalid, "definition_unreadable", "the agent's definition cannot be read").WithSource(name.Clip(path, 300))
+	unreadable := fault.Wrap(err, fault.Invalid, "definition_unreadable", "the agent's definition cannot be read").WithSource(name.Clip(path, 300))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, f2.WithFix("put %s there, or send its text as \"definition\"", definitionFile)
+		return nil, unreadable.WithFix("put %s there, or send its text as \"definition\"", definitionFile)
 	}
-	return nil, f2.WithFix("it must be a readable file of at most %d bytes", maxBody)
+	return nil, unreadable.WithFix("it must be a readable file of at most %d bytes", maxBody)
+}
+
+var errNotRegular, errTooLarge = errors.New("not a regular file"), errors.New("too large")
+
+// readRegular reads a file of at most limit bytes. What is not a regular file is
+// not even opened: opening a named pipe waits for somebody who writes.
+func readRegular(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = errTooLarge
+	}
+	return b, err
 }
 
 func (a *API) getAgent(c *call) (any, error) {

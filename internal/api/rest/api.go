@@ -113,10 +113,13 @@ func (c *call) path(parameter string) string { return c.r.PathValue(parameter) }
 
 // decode reads the request's body, strictly.
 func (c *call) decode(into any) error {
-	if t := c.r.Header.Get("Content-Type"); t != "" {
+	for _, t := range c.r.Header.Values("Content-Type") {
 		if media, _, _ := strings.Cut(t, ";"); !strings.EqualFold(strings.TrimSpace(media), "application/json") {
 			return fault.New(fault.Invalid, "content_type_unsupported", "the body is %q", name.Clip(t, 60)).WithFix("send application/json")
 		}
+	}
+	if coding := c.r.Header.Get("Content-Encoding"); coding != "" { // RFC 9110, section 8.4: what is not understood is not guessed at
+		return fault.New(fault.Invalid, "content_encoding_unsupported", "the body is encoded as %q", name.Clip(coding, 60)).WithFix("send it as it is")
 	}
 	return wire.Decode(c.r.Body, maxBody, into)
 }
@@ -144,6 +147,8 @@ func (a *API) Mount(mux *http.ServeMux) {
 	document := a.document(endpoints)
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		_, _ = w.Write(document) // a client that went away is not our error
 	})
 	methods := map[string][]string{}
@@ -154,7 +159,7 @@ func (a *API) Mount(mux *http.ServeMux) {
 	for path, allowed := range methods {
 		mux.HandleFunc(base+path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
-			a.fail(w, r, fault.New(fault.Invalid, "method_not_allowed", "%s does not take %s", r.URL.Path, name.Clip(r.Method, 20)).WithFix("use %s", strings.Join(allowed, " or ")))
+			a.fail(w, r, fault.New(fault.Invalid, "method_not_allowed", "%s does not take %s", name.Clip(r.URL.Path, 200), name.Clip(r.Method, 20)).WithFix("use %s", strings.Join(allowed, " or ")))
 		})
 	}
 	mux.HandleFunc(base+"/", func(w http.ResponseWriter, r *http.Request) {

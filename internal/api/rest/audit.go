@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -11,10 +12,17 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 )
 
-var auditQuery = []parameter{
+var auditQuery = append([]parameter{
 	{"after", "integer", "Records after this sequence number"},
 	{"limit", "integer", "At most this many, 1 to 1000; 100 if left out"},
 	{"newest", "boolean", "The last records instead of the first"},
+}, auditSelection...)
+
+var followQuery = append([]parameter{
+	{"after", "integer", "Records after this sequence number; only new ones if left out. The header Last-Event-ID goes before it"},
+}, auditSelection...)
+
+var auditSelection = []parameter{
 	{"action", "string", "Only this action"},
 	{"outcome", "string", "Only this outcome: allowed, refused or failed"},
 	{"provider", "string", "Only this credential provider"},
@@ -48,8 +56,8 @@ func (c *call) auditFilter() (audit.Filter, error) {
 			WithSource("outcome").WithFix("use %s, %s or %s", audit.Allowed, audit.Refused, audit.Failed)
 	}
 	if text, ok := c.query["after"]; ok {
-		if f.After, err = strconv.ParseInt(text, 10, 64); err != nil || f.After < 0 {
-			return f, fault.New(fault.Invalid, "parameter_invalid", "after is not a sequence number").WithSource("after")
+		if f.After, err = sequence("after", text); err != nil {
+			return f, err
 		}
 	}
 	if text, ok := c.query["newest"]; ok {
@@ -58,6 +66,14 @@ func (c *call) auditFilter() (audit.Filter, error) {
 		}
 	}
 	return f, nil
+}
+
+func sequence(source, text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fault.New(fault.Invalid, "parameter_invalid", "%s is not a sequence number", source).WithSource(source)
+	}
+	return n, nil
 }
 
 func (a *API) listAudit(c *call) (any, error) {
@@ -84,9 +100,17 @@ func (a *API) followAudit(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, given := c.query["after"]
+	// Whoever reconnects asks the same again and says in the header how far he came (WHATWG HTML, section 9.2.4).
+	if last := c.r.Header.Get("Last-Event-ID"); last != "" {
+		if f.After, err = sequence("Last-Event-ID", last); err != nil {
+			return nil, err
+		}
+		given = true
+	}
 	grown, stop := a.Audit.Listen()
 	defer stop()
-	if _, ok := c.query["after"]; !ok {
+	if !given {
 		last, err := a.Audit.AuditRecords(c.ctx, audit.Filter{Newest: true, Limit: 1})
 		if err != nil {
 			return nil, err
@@ -95,9 +119,11 @@ func (a *API) followAudit(c *call) (any, error) {
 			f.After = last[0].Seq
 		}
 	}
-	f.Newest, f.Limit = false, 100
-	s := newStream(c.w)
+	s := newStream(c)
 	defer s.close()
+	if c.r.Method == http.MethodHead { // there is no body to follow
+		return streamed, nil
+	}
 	tick := time.NewTicker(followInterval)
 	defer tick.Stop()
 	for {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/broker"
@@ -10,8 +11,8 @@ import (
 )
 
 type credentialRequest struct {
-	Provider string      `json:"provider"`
-	Scopes   name.Scopes `json:"scopes,omitempty" doc:"The provider's default if left out"`
+	Provider string      `json:"provider" example:"feishu_oauth"`
+	Scopes   name.Scopes `json:"scopes,omitempty" example:"[\"docx:document:readonly\"]" doc:"The provider's default if left out"`
 	Force    bool        `json:"force,omitempty" doc:"Ask the user again, whatever is in the vault"`
 }
 
@@ -95,8 +96,11 @@ func (a *API) followAuthorization(c *call) (any, error) {
 	if _, err := a.Flow.Read(c.ctx, c.caller, id); err != nil {
 		return nil, err // while there still is a status to answer with
 	}
-	s := newStream(c.w)
+	s := newStream(c)
 	defer s.close()
+	if c.r.Method == http.MethodHead { // there is no body to follow
+		return streamed, nil
+	}
 	// An error ends the stream without a terminal state; the client follows anew, or asks.
 	_ = a.Flow.Watch(c.ctx, c.caller, id, func(v consent.Authorization) error { return s.event("state", "", authorization(v)) })
 	return streamed, nil

@@ -54,7 +54,7 @@ func (a *API) endpoints() []endpoint {
 			[]parameter{{"lines", "integer", "At most this many, 1 to 1000; 100 if left out"}}, nil, ok, logsJSON{}, a.agentLogs},
 
 		{get, "/audit", "listAudit", "audit", "Read the audit log", operators, auditQuery, nil, ok, list[recordJSON]{}, a.listAudit},
-		{get, "/audit/stream", "followAudit", "audit", "Follow the audit log as server-sent events", operators, auditQuery, nil, ok, nil, a.followAudit},
+		{get, "/audit/stream", "followAudit", "audit", "Follow the audit log as server-sent events", operators, followQuery, nil, ok, nil, a.followAudit},
 		{get, "/audit/verify", "verifyAudit", "audit", "Check the audit log's hash chain from its beginning", operators, nil, nil, ok, chainJSON{}, a.verifyAudit},
 
 		{post, "/workload-tokens", "mintWorkloadToken", "credentials", "Exchange a launch token for a workload access token", launched, nil, mintRequest{}, ok, mintedJSON{}, a.mint},
@@ -68,7 +68,7 @@ func (a *API) endpoints() []endpoint {
 
 // list is a page of a list; Next, if there is one, is the "after" of the next page.
 type list[T any] struct {
-	Items []T    `json:"items"`
+	Items []T    `json:"items" nullable:"false"`
 	Next  string `json:"next,omitempty"`
 }
 

@@ -17,6 +17,18 @@ import (
 
 var pathParameter = regexp.MustCompile(`\{([a-z]+)\}`)
 
+// tags say what the endpoints of each group are about.
+var tags = []*huma.Tag{
+	{Name: "identity", Description: "Who the caller is."},
+	{Name: "user pools", Description: "OpenID providers with their users and clients. For operators."},
+	{Name: "workloads", Description: "Workload pools, the namespaces of agents, and the agents' identities. For operators."},
+	{Name: "credential providers", Description: "How to get credentials from third parties, and the third parties that Deputy knows. For operators."},
+	{Name: "grants", Description: "What users gave; never the tokens themselves. For operators."},
+	{Name: "agents", Description: "Agents that the runtime runs. For operators."},
+	{Name: "audit", Description: "Who did what, for whom, when and with which outcome, in a hash chain. For operators."},
+	{Name: "credentials", Description: "What agents ask for: tokens of their own, credentials of their users, and the authorizations that give them."},
+}
+
 // document describes the endpoints as OpenAPI 3.1. The schemas come from the
 // very types that are decoded and encoded.
 func (a *API) document(endpoints []endpoint) []byte {
@@ -31,6 +43,7 @@ func (a *API) document(endpoints []endpoint) []byte {
 		Info: &huma.Info{Title: "Deputy", Version: a.Version, Description: "Deputy's native API, version 1. Errors are application/problem+json (RFC 9457) with a stable code.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}},
 		Servers: []*huma.Server{{URL: a.PublicURL + base}},
+		Tags:    tags,
 		Paths:   map[string]*huma.PathItem{},
 		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
 			string(operators): {Type: "http", Scheme: "bearer", Description: "An operator's token"},
@@ -101,6 +114,12 @@ var typeParameter = regexp.MustCompile(`\[.*[./]([A-Za-z]+)\]`)
 
 // schemaName names the schema of a type: "UserList" for list[userJSON].
 func schemaName(t reflect.Type, hint string) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == reflect.TypeFor[name.User]() {
+		return "Person" // "User" is one of a user pool
+	}
 	n := t.Name()
 	if n == "" {
 		n = hint

@@ -8,17 +8,18 @@ import (
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/wire"
 )
 
 // problem is an error as the API tells it (RFC 9457).
 type problem struct {
-	Type      string `json:"type" doc:"urn:deputy:error: and the code"`
-	Title     string `json:"title" doc:"The status in words"`
-	Status    int    `json:"status"`
-	Detail    string `json:"detail" doc:"What happened"`
-	Code      string `json:"code" doc:"Stable, for programs"`
-	Fix       string `json:"fix,omitempty" doc:"What to do next"`
+	Type      string `json:"type" example:"urn:deputy:error:provider_not_found" doc:"urn:deputy:error: and the code"`
+	Title     string `json:"title" example:"Not Found" doc:"The status in words"`
+	Status    int    `json:"status" example:"404"`
+	Detail    string `json:"detail" example:"there is no credential provider \"feishu-oauth\" in pool \"default\"" doc:"What happened"`
+	Code      string `json:"code" example:"provider_not_found" doc:"Stable, for programs"`
+	Fix       string `json:"fix,omitempty" example:"did you mean feishu_oauth?" doc:"What to do next"`
 	Source    string `json:"source,omitempty" doc:"The field or setting that was wrong"`
 	RequestID string `json:"requestId,omitempty" doc:"To quote to the operator"`
 }
@@ -32,7 +33,8 @@ var statuses = map[fault.Kind]int{
 }
 
 // exact has the codes for which HTTP knows a better status than their kind's.
-var exact = map[string]int{"method_not_allowed": http.StatusMethodNotAllowed, "content_type_unsupported": http.StatusUnsupportedMediaType}
+var exact = map[string]int{"method_not_allowed": http.StatusMethodNotAllowed, "content_type_unsupported": http.StatusUnsupportedMediaType,
+	"content_encoding_unsupported": http.StatusUnsupportedMediaType}
 
 // fail answers with an error.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -50,7 +52,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		level = slog.LevelError
 	}
 	id := audit.RequestID(r.Context())
-	a.Logger.LogAttrs(r.Context(), level, "request refused", slog.String("request", id), slog.String("path", r.URL.Path), slog.Any("err", f))
+	a.Logger.LogAttrs(r.Context(), level, "request refused", slog.String("request", id), slog.String("path", name.Clip(r.URL.Path, 200)), slog.Any("err", f))
 	if status == http.StatusUnauthorized {
 		challenge := `Bearer realm="deputy"`
 		if f.Code != "token_missing" { // RFC 6750, section 3.1: no error code for a request without credentials

@@ -41,18 +41,31 @@ func (a *API) listVendors(*call) (any, error) {
 
 type providerSettings struct {
 	Type         string           `json:"type,omitempty" enum:"oauth2"`
-	Vendor       string           `json:"vendor"`
+	Vendor       string           `json:"vendor" example:"feishu" doc:"One that listVendors lists"`
 	Flow         provider.Flow    `json:"flow,omitempty" enum:"USER_FEDERATION"`
-	ClientID     string           `json:"clientId"`
+	ClientID     string           `json:"clientId" example:"cli_a1b2c3d4e5f6"`
 	ClientSecret secret.Text      `json:"clientSecret,omitempty" doc:"Never shown again; when replacing, leave it out to keep it"`
 	Scopes       name.Scopes      `json:"scopes,omitempty" doc:"Asked for when an agent names none"`
 	Endpoints    vendor.Endpoints `json:"endpoints,omitzero" doc:"Replace the vendor's where given"`
 	CallbackURL  string           `json:"callbackUrl,omitempty" doc:"May be left out; if given it must be Deputy's own"`
 }
 
+// newProvider is providerSettings and a name; the document cannot show fields
+// that are embedded from an unexported type.
 type newProvider struct {
-	Name string `json:"name"`
-	providerSettings
+	Name         string           `json:"name" example:"feishu_oauth"`
+	Type         string           `json:"type,omitempty" enum:"oauth2"`
+	Vendor       string           `json:"vendor" example:"feishu" doc:"One that listVendors lists"`
+	Flow         provider.Flow    `json:"flow,omitempty" enum:"USER_FEDERATION"`
+	ClientID     string           `json:"clientId" example:"cli_a1b2c3d4e5f6"`
+	ClientSecret secret.Text      `json:"clientSecret" doc:"Never shown again"`
+	Scopes       name.Scopes      `json:"scopes,omitempty" example:"[\"docx:document:readonly\"]" doc:"Asked for when an agent names none"`
+	Endpoints    vendor.Endpoints `json:"endpoints,omitzero" doc:"Replace the vendor's where given"`
+	CallbackURL  string           `json:"callbackUrl,omitempty" doc:"May be left out; if given it must be Deputy's own"`
+}
+
+func (n newProvider) settings() provider.Settings {
+	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.CallbackURL}.settings()
 }
 
 type providerJSON struct {

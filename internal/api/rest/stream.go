@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -10,6 +11,10 @@ import (
 
 // heartbeat is how often a stream without events shows that it is alive.
 const heartbeat = 15 * time.Second
+
+// writeLimit is how long one event may take to be written: whoever follows and
+// does not read may not hold on to a connection for ever.
+const writeLimit = 30 * time.Second
 
 // stream is an answer of server-sent events (WHATWG HTML, section 9.2).
 type stream struct {
@@ -20,15 +25,17 @@ type stream struct {
 	done sync.WaitGroup
 }
 
-// newStream begins the answer. Its close must be called.
-func newStream(w http.ResponseWriter) *stream {
-	h := w.Header()
+// newStream begins the answer, which the client sees at once: it knows then that
+// it misses nothing from now on. Its close must be called.
+func newStream(c *call) *stream {
+	h := c.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Accel-Buffering", "no")
-	w.WriteHeader(http.StatusOK)
-	s := &stream{w: w, out: http.NewResponseController(w), stop: make(chan struct{})}
+	c.w.WriteHeader(http.StatusOK)
+	s := &stream{w: c.w, out: http.NewResponseController(c.w), stop: make(chan struct{})}
+	_ = s.write("") // whoever writes the first event sees it too
 	s.done.Go(s.beat)
 	return s
 }
@@ -56,6 +63,9 @@ func (s *stream) close() {
 func (s *stream) write(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.out.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
 	if _, err := fmt.Fprint(s.w, text); err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 type newUserPool struct {
-	Name        string `json:"name"`
-	DisplayName string `json:"displayName,omitempty"`
+	Name        string `json:"name" example:"people"`
+	DisplayName string `json:"displayName,omitempty" example:"The people of Example Ltd."`
 }
 
 type userPoolJSON struct {
@@ -55,11 +55,11 @@ func (a *API) getUserPool(c *call) (any, error) {
 }
 
 type newUser struct {
-	UserName    string      `json:"userName"`
-	Password    secret.Text `json:"password"`
-	DisplayName string      `json:"displayName,omitempty"`
-	Email       string      `json:"email,omitempty"`
-	Phone       string      `json:"phone,omitempty"`
+	UserName    string      `json:"userName" example:"zhangsan"`
+	Password    secret.Text `json:"password" doc:"Never shown again"`
+	DisplayName string      `json:"displayName,omitempty" example:"Zhang San"`
+	Email       string      `json:"email,omitempty" example:"zhangsan@example.com"`
+	Phone       string      `json:"phone,omitempty" example:"+8613800138000"`
 }
 
 type userJSON struct {
@@ -97,6 +97,7 @@ func (a *API) createUser(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
+	defer in.Password.Clear()
 	now := a.now()
 	u := userpool.User{ID: name.NewID("usr"), Pool: c.path("pool"), UserName: in.UserName, DisplayName: in.DisplayName, Email: in.Email, Phone: in.Phone, CreatedAt: now, PasswordChangedAt: now}
 	if err := u.Check(); err != nil {
@@ -112,7 +113,6 @@ func (a *API) createUser(c *call) (any, error) {
 	if u.PasswordHash, err = a.Hasher.Hash(c.ctx, in.Password); err != nil {
 		return nil, err
 	}
-	in.Password.Clear()
 	return user(u), a.Users.CreateUser(c.ctx, p.Detail(map[string]string{"userName": u.UserName}), u)
 }
 
@@ -130,9 +130,9 @@ func (a *API) deleteUser(c *call) (any, error) {
 }
 
 type newClient struct {
-	Name                   string              `json:"name"`
+	Name                   string              `json:"name" example:"chat"`
 	Type                   userpool.ClientType `json:"type,omitempty" enum:"web,public" doc:"\"web\" (the default) keeps a secret, \"public\" has none"`
-	RedirectURIs           []string            `json:"redirectUris"`
+	RedirectURIs           []string            `json:"redirectUris" example:"[\"https://chat.example/callback\"]" doc:"Compared exactly; https, or http on the loopback interface"`
 	PostLogoutRedirectURIs []string            `json:"postLogoutRedirectUris,omitempty"`
 	Scopes                 []string            `json:"scopes,omitempty" doc:"openid, profile and email if left out"`
 	AccessTokenLifetime    int                 `json:"accessTokenLifetime,omitempty" doc:"Seconds; ten hours if left out, shorter is safer"`

@@ -32,7 +32,7 @@ func (a *API) whoami(c *call) (any, error) {
 }
 
 type newWorkloadPool struct {
-	Name        string `json:"name"`
+	Name        string `json:"name" example:"research"`
 	Description string `json:"description,omitempty"`
 }
 
@@ -66,7 +66,7 @@ func (a *API) getWorkloadPool(c *call) (any, error) {
 }
 
 type newWorkload struct {
-	Name        string `json:"name"`
+	Name        string `json:"name" example:"doc-agent"`
 	Description string `json:"description,omitempty"`
 }
 
