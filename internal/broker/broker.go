@@ -6,7 +6,6 @@ package broker
 
 import (
 	"context"
-	"time"
 
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/fault"
@@ -22,7 +21,6 @@ type Broker struct {
 	Guard *guard.Guard
 	Vault *vault.Vault
 	Flow  *consent.Flow
-	Now   func() time.Time
 }
 
 // Found is everything that the store knows about a request.

@@ -72,7 +72,7 @@ func newWorld(t *testing.T) *world {
 	w.vault = &vault.Vault{Store: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "r", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
 	flow := &consent.Flow{Store: store.Authorizations{DB: db}, Grants: store.Vault{DB: db}, Bell: store.Bell{DB: db}, Guard: g, Vault: w.vault, Sealer: ring,
 		PublicURL: "https://id.example", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
-	w.broker = &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: w.vault, Flow: flow, Now: time.Now}
+	w.broker = &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: w.vault, Flow: flow}
 
 	ctx := t.Context()
 	must(t, store.Workloads{DB: db}.CreatePool(ctx, storetest.Permit(t, workload.ActionCreatePool, workload.PoolResource("default")), workload.Pool{Name: "default"}))

@@ -112,24 +112,30 @@ func (f *Flow) Await(ctx context.Context, c name.Caller, id string, limit time.D
 	defer stop()
 	// Listening began before this look, so no change in between is missed.
 	a, err := f.Read(ctx, c, id)
-	timeout := time.NewTimer(limit)
-	defer timeout.Stop()
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	for err == nil && !a.State.Terminal() {
-		expiry := time.NewTimer(a.Expires.Sub(f.Now()) + time.Millisecond)
-		select {
-		case <-rings:
-		case <-expiry.C:
-		case <-timeout.C:
-			expiry.Stop()
-			return a, nil
-		case <-ctx.Done():
-			expiry.Stop()
-			return a, ctx.Err()
+		if f.changed(bounded, a, rings) != nil {
+			return a, ctx.Err() // nil when it was the limit that ended the wait
 		}
-		expiry.Stop()
 		a, err = f.Read(ctx, c, id)
 	}
 	return a, err
+}
+
+// changed returns nil when a may have changed: its bell rang, or its time is
+// over. It returns ctx's error when that ends first.
+func (f *Flow) changed(ctx context.Context, a Authorization, rings <-chan struct{}) error {
+	expiry := time.NewTimer(a.Expires.Sub(f.Now()) + time.Millisecond)
+	defer expiry.Stop()
+	select {
+	case <-rings:
+		return nil
+	case <-expiry.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Watch calls seen with the authorization now and after each change, until its
@@ -152,15 +158,9 @@ func (f *Flow) Watch(ctx context.Context, c name.Caller, id string, seen func(Au
 		if a.State.Terminal() {
 			return nil
 		}
-		expiry := time.NewTimer(a.Expires.Sub(f.Now()) + time.Millisecond)
-		select {
-		case <-rings:
-		case <-expiry.C:
-		case <-ctx.Done():
-			expiry.Stop()
-			return ctx.Err()
+		if err := f.changed(ctx, a, rings); err != nil {
+			return err
 		}
-		expiry.Stop()
 	}
 }
 
@@ -180,19 +180,23 @@ func (f *Flow) expire(ctx context.Context, a Authorization) (Authorization, erro
 	case Exchanging:
 		reason, message = "exchange_interrupted", "the third party's code was received and its exchange was interrupted"
 	}
-	next := a
-	next.State, next.Reason, next.Message = Expired, reason, message
+	next := f.step(a, Expired)
+	next.Reason, next.Message = reason, message
 	return f.advance(ctx, p.With(a.Provider, a.Scopes, nil).Failed(reason), ActionExpire, next)
+}
+
+// step returns the next version of a, in state s. A state parameter is good for
+// the third party's turn only.
+func (f *Flow) step(a Authorization, s State) Authorization {
+	a.State, a.StateHash = s, ""
+	a.Version++
+	a.Updated = f.Now().UTC()
+	return a
 }
 
 // advance stores next as the successor of the version it was made from. When
 // somebody else was faster, it returns what is there now.
 func (f *Flow) advance(ctx context.Context, p guard.Permit, action guard.Action, next Authorization) (Authorization, error) {
-	next.Version++
-	next.Updated = f.Now().UTC()
-	if next.State != Redirected {
-		next.StateHash = ""
-	}
 	err := f.Store.Advance(ctx, p, action, next)
 	if fault.Is(err, fault.Conflict) {
 		return f.Store.Authorization(ctx, next.ID)

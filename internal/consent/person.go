@@ -75,12 +75,9 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 	if err != nil {
 		return a, "", browser, err
 	}
-	next := a
-	next.State = Redirected
+	next := f.step(a, Redirected)
 	next.StateHash = state.Digest("authorization-state").String()
 	next.BrowserHash = browser.Digest("authorization-browser").String()
-	next.Version++
-	next.Updated = f.Now().UTC()
 	err = f.Store.Advance(ctx, p.With(a.Provider, a.Scopes, nil), ActionOpen, next)
 	if fault.Is(err, fault.Conflict) {
 		err = linkUsed()
@@ -184,10 +181,7 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 		return f.fail(ctx, p, ActionExchange, a, failure.VendorCode, failure.Explanation)
 	}
 	// From here on the state parameter is used up: a second callback finds nothing.
-	next := a
-	next.State, next.StateHash = Exchanging, ""
-	next.Version++
-	next.Updated = f.Now().UTC()
+	next := f.step(a, Exchanging)
 	if err := f.Store.Advance(ctx, p, ActionExchange, next); err != nil {
 		if fault.Is(err, fault.Conflict) {
 			err = linkUsed()
@@ -249,9 +243,7 @@ func (f *Flow) store(ctx context.Context, c name.Caller, a Authorization, tokens
 }
 
 func (f *Flow) complete(ctx context.Context, p guard.Permit, action guard.Action, a Authorization, g vault.Grant, d vault.Delegation) (Authorization, error) {
-	a.State, a.Reason, a.Message, a.StateHash = Completed, "", "", ""
-	a.Version++
-	a.Updated = f.Now().UTC()
+	a = f.step(a, Completed)
 	return a, f.Store.Complete(ctx, p, action, a, g, d)
 }
 
@@ -268,8 +260,8 @@ func (f *Flow) delegation(old vault.Delegation, grantID string, a Authorization)
 }
 
 func (f *Flow) fail(ctx context.Context, p guard.Permit, action guard.Action, a Authorization, reason, message string) (Authorization, error) {
-	next := a
-	next.State, next.Reason, next.Message = Failed, reason, message
+	next := f.step(a, Failed)
+	next.Reason, next.Message = reason, message
 	return f.advance(ctx, p.Failed(reason).Detail(map[string]string{"message": name.Clip(message, 300)}), action, next)
 }
 

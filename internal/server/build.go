@@ -151,7 +151,7 @@ func (s *Server) build(ctx context.Context) error {
 		Store: store.Authorizations{DB: db}, Grants: grants, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
 	}
-	credentials := &broker.Broker{Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow, Now: c.Now}
+	credentials := &broker.Broker{Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow}
 
 	// The runtime: agents and the way in to them.
 	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}

@@ -188,7 +188,7 @@ func credentialServer(b *testing.B) target {
 	must(err)
 	api := &rest.API{
 		PublicURL: "https://id.example", TrustDomain: "deputy.local", Tokens: wat, Guard: g, Vault: v, Audit: store.Audit{DB: db}, Providers: &provider.Registry{Catalogue: builtin},
-		Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Now: time.Now}, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v}, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
 	}
 	mux := http.NewServeMux()
 	api.Mount(mux)
