@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -164,7 +166,7 @@ func TestCancelledRequestLeavesNothingRunning(t *testing.T) {
 					return 0
 				})
 				synctest.Wait()
-				before := runtime.NumGoroutine()
+				before := len(inBubble())
 				ctx, cancel := context.WithCancel(t.Context())
 				a := s.invoke(ctx, t, alice, "hello")
 				a.until("adk_request_credential")
@@ -184,13 +186,22 @@ func TestCancelledRequestLeavesNothingRunning(t *testing.T) {
 				if n := s.active.Load(); n != 0 {
 					t.Errorf("%d requests are left at Deputy", n)
 				}
-				if after := runtime.NumGoroutine(); after > before {
-					buf := make([]byte, 1<<16)
-					t.Errorf("%d goroutines, %d before:\n%s", after, before, buf[:runtime.Stack(buf, true)])
+				if left := inBubble(); len(left) > before {
+					t.Errorf("%d goroutines, %d before:\n%s", len(left), before, strings.Join(left, "\n\n"))
 				}
 			})
 		})
 	}
+}
+
+// inBubble returns the stacks of the goroutines of the caller's synctest
+// bubble. [runtime.NumGoroutine] would count what the runtime itself has
+// running at that moment, too.
+func inBubble() []string {
+	buf := make([]byte, 1<<20)
+	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+	own := regexp.MustCompile(`synctest bubble \d+\]`).FindString(all[0]) // the caller's stack comes first
+	return slices.DeleteFunc(all, func(stack string) bool { return !strings.Contains(stack, own) })
 }
 
 func TestTurnThatTakesTooLong(t *testing.T) {
