@@ -23,8 +23,8 @@ import (
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
-	"github.com/deputy-id/deputy/internal/userpool/userpooltest"
 )
 
 const (
@@ -39,7 +39,7 @@ const (
 type world struct {
 	t       *testing.T
 	url     string
-	stores  *userpooltest.Memory
+	stores  storetest.Pools
 	guard   *guard.Guard
 	logins  *op.Logins
 	site    *browser.Site
@@ -75,8 +75,8 @@ func newWorld(t *testing.T) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, url: server.URL, stores: userpooltest.NewMemory(), secrets: map[string]secret.Text{}}
-	w.guard = &guard.Guard{Log: w.stores, Now: w.now}
+	w := &world{t: t, url: server.URL, stores: storetest.NewPools(t), secrets: map[string]secret.Text{}}
+	w.guard = &guard.Guard{Log: w.stores.Log, Now: w.now}
 	var err error
 	w.site, err = browser.NewSite(w.url, "id")
 	w.must(err)
