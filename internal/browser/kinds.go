@@ -10,10 +10,17 @@ const (
 	Failure Mood = "error"
 )
 
+// Brand is whose page it is, such as a user pool's.
+type Brand struct {
+	Name  string // "" is Deputy
+	Style string // path of a stylesheet that changes the colours; may be empty
+	Logo  string // path of an image; empty is Deputy's
+}
+
 // Notice is a page that tells something: an error, a success, that a link was
 // made for somebody else.
 type Notice struct {
-	Brand  string // whose page it is, such as the user pool's name; "" is Deputy
+	Brand  Brand // whose page it is; the zero Brand is Deputy's
 	Mood   Mood
 	Title  Text
 	Text   Text
@@ -41,7 +48,7 @@ func (n Notice) frame() frame { return frame{kind: "notice", title: n.Title, bra
 // hidden inputs and a submit button named "decision" with the value "allow"
 // (#allow) or "deny" (#deny).
 type Decision struct {
-	Brand   string
+	Brand   Brand
 	Title   Text   // "Allow access?"
 	Who     string // who asks, in his own words: shown apart, as a name only
 	Text    Text   // what it is about
@@ -82,7 +89,7 @@ func orText(t, otherwise Text) Text {
 
 // Form is a page with inputs, such as a login. The submit button is #submit.
 type Form struct {
-	Brand   string
+	Brand   Brand
 	Title   Text
 	Text    Text // may be empty
 	Error   Text // what was wrong with the last submission; may be empty

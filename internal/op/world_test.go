@@ -19,8 +19,10 @@ import (
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/op"
+	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/store/storetest"
@@ -41,7 +43,7 @@ type world struct {
 	url     string
 	stores  storetest.Pools
 	guard   *guard.Guard
-	logins  *op.Logins
+	logins  *login.Logins
 	site    *browser.Site
 	secrets map[string]secret.Text // by client id
 	mu      sync.Mutex
@@ -83,14 +85,13 @@ func newWorld(t *testing.T) *world {
 	pages, err := browser.NewPages(w.site, log)
 	w.must(err)
 	pages.Mount(mux)
-	w.logins = &op.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
+	w.logins = &login.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
 	hasher := userpool.NewHasher(2)
-	(&op.Provider{
-		PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Users: w.stores, Clients: w.stores, Codes: w.stores, Consents: w.stores,
-		Logins: w.logins, Keys: &keyring{keys: map[string][]jwt.Key{}}, Guard: w.guard, Log: log, Now: w.now,
-		SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
-			Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now},
-	}).Mount(mux)
+	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
+	(&login.Handler{Base: base, Logins: w.logins, SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
+		Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now}}).Mount(mux)
+	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Consents: w.stores, Logins: w.logins,
+		Keys: &keyring{keys: map[string][]jwt.Key{}}, Guard: w.guard}).Mount(mux)
 	hash, err := hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)

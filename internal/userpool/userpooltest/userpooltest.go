@@ -1,4 +1,4 @@
-// Package userpooltest is the suite that holds every implementation of the user pools' stores to their contract, and a memory implementation for tests.
+// Package userpooltest is the suite that holds every implementation of the user pools' stores to their contract.
 //
 // It asks three questions: does each method do what it says (plain), do a
 // change and its audit entry stand or fall together (transactional), and does
