@@ -34,6 +34,7 @@ import (
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
@@ -146,8 +147,17 @@ func (s *Server) build(ctx context.Context) error {
 		CallbackURL: c.PublicURL + callback.Path, Now: c.Now,
 	}
 	grants := store.Vault{DB: db}
-	tokenVault := &vault.Vault{Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Owner: name.NewID("replica"), Logger: log, Now: c.Now}
+	journal, err := spool.Open(filepath.Join(c.Data, "journal"))
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "data_unwritable", "the journal of refreshed tokens cannot be opened").WithSource("--data")
+	}
+	tokenVault := &vault.Vault{
+		Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
+	}
 	s.onClose(tokenVault.Wait)
+	if _, err := tokenVault.Replay(ctx); err != nil {
+		log.Error("the journal of refreshed tokens was not emptied; tried again later", "err", err)
+	}
 	flow := &consent.Flow{
 		Store: store.Authorizations{DB: db}, Grants: grants, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,

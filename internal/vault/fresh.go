@@ -30,6 +30,7 @@ type Vault struct {
 	Sealer    Sealer
 	Guard     *guard.Guard
 	Refresher Refresher
+	Journal   Journal
 	Owner     string // names this process in leases; unique among replicas
 	Logger    *slog.Logger
 	Now       func() time.Time
@@ -133,6 +134,10 @@ func (v *Vault) refresh(ctx context.Context, p guard.Permit, id string) (Grant, 
 // for the process that does. The grant is read inside the flight, so that a
 // caller who queued behind a refresh sees its result instead of repeating it.
 func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Grant, error) {
+	// What this process got for the refresh token before, and could not store, comes first: the token is spent.
+	if _, err := v.settle(ctx, id); err != nil {
+		return Grant{}, err
+	}
 	for {
 		g, err := v.Store.Grant(ctx, id)
 		if err != nil {
@@ -145,7 +150,7 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 		if g.Expires.IsZero() || g.Expires.Sub(now) >= margin(g) {
 			return g, nil // somebody else refreshed it
 		}
-		lease := Lease{GrantID: id, Version: g.Version, Owner: v.Owner + "/" + name.NewID("lse"), Until: now.Add(leaseLife)}
+		lease := v.newLease(g, now)
 		taken, err := v.Store.TakeLease(ctx, lease, now)
 		if err != nil {
 			return Grant{}, err
@@ -159,6 +164,11 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 			return Grant{}, fault.Wrap(ctx.Err(), fault.Unavailable, "refresh_in_progress", "another replica is refreshing this grant and has not finished").WithFix("try again")
 		}
 	}
+}
+
+// newLease returns a lease on g from now on.
+func (v *Vault) newLease(g Grant, now time.Time) Lease {
+	return Lease{GrantID: g.ID, Version: g.Version, Owner: v.Owner + "/" + name.NewID("lse"), Until: now.Add(leaseLife)}
 }
 
 // spend redeems the refresh token under the lease. Having taken the lease has
@@ -205,7 +215,12 @@ func (v *Vault) spend(ctx context.Context, p guard.Permit, g Grant, lease Lease)
 	if next, err = v.seal(ctx, next, got, granted); err != nil {
 		return Grant{}, err
 	}
-	return next, v.replace(ctx, permit, next, lease)
+	v.keep(ctx, result{next, lease})
+	err = v.replace(ctx, permit, next, lease)
+	if err == nil || fault.Is(err, fault.NotFound) {
+		v.forget(ctx, next.ID)
+	}
+	return next, err
 }
 
 // lostRace is for a third party that says that the refresh token was used
@@ -233,7 +248,8 @@ func (v *Vault) lostRace(ctx context.Context, p guard.Permit, next Grant, lease 
 }
 
 // replace writes the new tokens, trying again while the lease lasts: the old
-// refresh token is spent, so these are the only ones.
+// refresh token is spent, so these are the only ones. What does not reach the
+// store in that time stays in the journal.
 func (v *Vault) replace(ctx context.Context, p guard.Permit, g Grant, lease Lease) error {
 	pause := 20 * time.Millisecond
 	for {
