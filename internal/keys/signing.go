@@ -13,10 +13,17 @@ import (
 	"github.com/deputy-id/deputy/internal/secret"
 )
 
+// The owners of the keys for Deputy's own tokens. They are two, so that rotating
+// one leaves the other alone.
+const (
+	WorkloadTokens = "workload-tokens"
+	LaunchTokens   = "launch-tokens"
+)
+
 // SigningKey is a private signing key as the store keeps it. It is published
 // from Created on.
 type SigningKey struct {
-	Owner          string // "workload-tokens", "userpool/<name>": who signs with it
+	Owner          string // who signs with it: [WorkloadTokens], "userpool/<name>"
 	Generation     int64  // from 1, in one row for all algorithms of the owner
 	ID             string // the JOSE "kid"
 	Algorithm      string

@@ -23,6 +23,7 @@ import (
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/ingress"
 	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/op"
@@ -122,7 +123,7 @@ func (s *Server) build(ctx context.Context) error {
 	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
-	watKeys, err := ring.Signing(ctx, workloadTokenKeys, jwt.ES256)
+	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func (s *Server) build(ctx context.Context) error {
 
 	// The runtime: agents and the way in to them.
 	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
-	launchKeys, err := ring.Signing(ctx, launchTokenKeys, jwt.ES256)
+	launchKeys, err := ring.Signing(ctx, keys.LaunchTokens, jwt.ES256)
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func (s *Server) build(ctx context.Context) error {
 
 	s.keeper = keeper{
 		pools: pools, sessions: pools, ring: ring, guard: s.guard, log: log, now: c.Now,
-		followers: map[string]func([]jwt.Key){workloadTokenKeys: tokens.Use, launchTokenKeys: launches.Use},
+		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
 	mux := http.NewServeMux()
@@ -184,7 +185,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain, Operators: operators, Tokens: tokens, Launches: launches,
 		Pools: pools, Users: pools, Clients: pools, Hasher: hasher, Workloads: workloads, Providers: providers, Vault: tokenVault, Broker: credentials, Flow: flow,
-		Agents: agents, Fleet: s.fleet, Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
+		Agents: agents, Fleet: s.fleet, Audit: store.Audit{DB: db}, Keys: ring, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
 	s.identity = access(log, boundBody(bodyTimeout, mux))
 	return nil

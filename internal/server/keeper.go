@@ -13,13 +13,6 @@ import (
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
-// The owners of Deputy's own signing keys. They are two, so that rotating one
-// leaves the other alone.
-const (
-	workloadTokenKeys = "workload-tokens"
-	launchTokenKeys   = "launch-tokens"
-)
-
 // keeper does what is due now and then: it removes what has ended and rotates
 // signing keys. Every replica has one.
 type keeper struct {
