@@ -75,7 +75,10 @@ func (k keeper) rotate(ctx context.Context) error {
 		return err
 	}
 	for _, pool := range pools {
-		if err := k.ring.RotateDue(ctx, userpool.KeyOwner(pool.Name), keys.DefaultLifetime); err != nil {
+		if pool.Settings.KeyLifetime == 0 {
+			continue
+		}
+		if err := k.ring.RotateDue(ctx, userpool.KeyOwner(pool.Name), pool.Settings.KeyLifetime); err != nil {
 			return err
 		}
 	}

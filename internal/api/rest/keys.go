@@ -11,7 +11,7 @@ import (
 )
 
 type rotation struct {
-	Algorithm string `json:"algorithm,omitempty" enum:"ES256,EdDSA,RS256" doc:"ES256 if left out"`
+	Algorithm string `json:"algorithm,omitempty" enum:"ES256,EdDSA,RS256" doc:"The pool's if left out"`
 }
 
 type signingKeyJSON struct {
@@ -41,7 +41,7 @@ func (a *API) rotateSigningKey(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := rotation{Algorithm: jwt.ES256}
+	in := rotation{Algorithm: pool.Settings.Algorithm}
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
