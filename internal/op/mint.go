@@ -146,7 +146,7 @@ func (k *poolKeys) of(ctx context.Context, pool userpool.Pool) (cachedKeys, erro
 	if ok && now.Before(cached.until) {
 		return cached, nil
 	}
-	list, err := k.keys.Signing(ctx, "userpool/"+pool.Name, jwt.ES256)
+	list, err := k.keys.Signing(ctx, userpool.KeyOwner(pool.Name), jwt.ES256)
 	if err != nil {
 		return cachedKeys{}, err
 	}
