@@ -153,9 +153,6 @@ func (s *Server) build(ctx context.Context) error {
 		Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
 	}
 	s.onClose(tokenVault.Wait)
-	if _, err := tokenVault.Replay(ctx); err != nil {
-		log.Error("the journal of refreshed tokens was not emptied; tried again later", "err", err)
-	}
 	flow := &consent.Flow{
 		Store: store.Authorizations{DB: db}, Grants: grants, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
@@ -182,7 +179,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 
 	s.keeper = keeper{
-		pools: pools, sessions: pools, ring: ring, guard: s.guard, log: log, now: c.Now,
+		pools: pools, sessions: pools, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 

@@ -11,6 +11,7 @@ import (
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/vault"
 )
 
 // keeper does what is due now and then: it removes what has ended and rotates
@@ -19,6 +20,7 @@ type keeper struct {
 	pools     userpool.Pools
 	sessions  userpool.Sessions
 	ring      *keys.Ring
+	vault     *vault.Vault
 	followers map[string]func([]jwt.Key) // by owner: who signs with its keys
 	guard     *guard.Guard
 	log       *slog.Logger
@@ -30,6 +32,7 @@ func (k keeper) run(ctx context.Context) {
 	hour, minute := time.NewTicker(time.Hour), time.NewTicker(time.Minute)
 	defer hour.Stop()
 	defer minute.Stop()
+	k.replay(ctx)
 	k.chores(ctx)
 	for {
 		select {
@@ -37,6 +40,7 @@ func (k keeper) run(ctx context.Context) {
 			k.chores(ctx)
 		case <-minute.C:
 			k.follow(ctx)
+			k.replay(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -88,6 +92,13 @@ func (k keeper) rotate(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// replay brings in what an earlier moment could not store.
+func (k keeper) replay(ctx context.Context) {
+	if _, err := k.vault.Replay(ctx); err != nil && ctx.Err() == nil {
+		k.log.LogAttrs(ctx, slog.LevelError, "the journal of refreshed tokens was not emptied; tried again later", slog.Any("err", err))
+	}
 }
 
 // follow hands Deputy's own keys, as they are now, to those who sign with them.
