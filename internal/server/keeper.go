@@ -32,7 +32,6 @@ func (k keeper) run(ctx context.Context) {
 	hour, minute := time.NewTicker(time.Hour), time.NewTicker(time.Minute)
 	defer hour.Stop()
 	defer minute.Stop()
-	k.replay(ctx)
 	k.chores(ctx)
 	for {
 		select {
@@ -40,7 +39,6 @@ func (k keeper) run(ctx context.Context) {
 			k.chores(ctx)
 		case <-minute.C:
 			k.follow(ctx)
-			k.replay(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -94,10 +92,29 @@ func (k keeper) rotate(ctx context.Context) error {
 	return nil
 }
 
-// replay brings in what an earlier moment could not store.
-func (k keeper) replay(ctx context.Context) {
+// keepFresh refreshes grants that are due until ctx is done. It has a loop of its
+// own: when third parties are slow, a sweep takes long.
+func (k keeper) keepFresh(ctx context.Context) {
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	for {
+		k.refresh(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// refresh brings in what an earlier moment could not store, and refreshes the
+// grants that are due.
+func (k keeper) refresh(ctx context.Context) {
 	if _, err := k.vault.Replay(ctx); err != nil && ctx.Err() == nil {
 		k.log.LogAttrs(ctx, slog.LevelError, "the journal of refreshed tokens was not emptied; tried again later", slog.Any("err", err))
+	}
+	if _, err := k.vault.Sweep(ctx); err != nil && ctx.Err() == nil {
+		k.log.LogAttrs(ctx, slog.LevelWarn, "grants that are due were not all refreshed; tried again later", slog.Any("err", fault.As(err)))
 	}
 }
 

@@ -37,6 +37,8 @@ type Vault struct {
 
 	flight     singleflight.Group
 	background sync.WaitGroup
+	usage      usage
+	retries    retries
 }
 
 const (
@@ -67,12 +69,13 @@ func (v *Vault) Fresh(ctx context.Context, p guard.Permit, g Grant) (Token, erro
 		return Token{}, reauthorizationRequired(g)
 	}
 	now := v.Now()
+	v.usage.note(g, now)
 	if g.Expires.IsZero() || now.Before(g.Expires) {
 		t, err := v.open(ctx, g)
 		if err != nil {
 			return Token{}, err
 		}
-		if !t.Refresh.Empty() && !g.Expires.IsZero() && g.Expires.Sub(now) < margin(g) {
+		if due(g, now) {
 			v.refreshBehind(ctx, p, g)
 		}
 		return Token{t.Access, t.Type, g.Expires}, nil
@@ -85,12 +88,13 @@ func (v *Vault) Fresh(ctx context.Context, p guard.Permit, g Grant) (Token, erro
 	return Token{t.Access, t.Type, fresh.Expires}, err
 }
 
-// margin is how long before its expiry a token is renewed: a tenth of its life
-// but at least a minute, and a little more at random so that tokens issued
-// together are not renewed together. For a life shorter than two minutes it is
-// half of the life.
-func margin(g Grant) time.Duration {
-	life := g.Expires.Sub(g.Updated)
+func due(g Grant, now time.Time) bool { return !g.Due.IsZero() && !now.Before(g.Due) }
+
+// margin is how long before its expiry a token with that life is renewed: a
+// tenth of its life but at least a minute, and a little more at random so that
+// tokens issued together are not renewed together. For a life shorter than two
+// minutes it is half of the life.
+func margin(life time.Duration) time.Duration {
 	m := max(time.Minute, life/10)
 	m += time.Duration(rand.Int64N(int64(m)/10 + 1))
 	return min(m, life/2)
@@ -147,7 +151,7 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 			return Grant{}, reauthorizationRequired(g)
 		}
 		now := v.Now()
-		if g.Expires.IsZero() || g.Expires.Sub(now) >= margin(g) {
+		if (g.Expires.IsZero() || now.Before(g.Expires)) && !due(g, now) {
 			return g, nil // somebody else refreshed it
 		}
 		lease := v.newLease(g, now)
@@ -197,8 +201,8 @@ func (v *Vault) spend(ctx context.Context, p guard.Permit, g Grant, lease Lease)
 		return v.markReauthorize(ctx, permit, next, lease, failure.Explanation)
 	case err != nil:
 		// Unclear or transient: nothing is deleted and nothing is concluded.
-		if releaseErr := v.Store.ReleaseLease(ctx, lease); releaseErr != nil {
-			v.Logger.LogAttrs(ctx, slog.LevelWarn, "lease not released; it ends by itself", slog.String("grant", g.ID), slog.Any("err", fault.As(releaseErr)))
+		if laterErr := errors.Join(v.postpone(ctx, g), v.Store.ReleaseLease(ctx, lease)); laterErr != nil {
+			v.Logger.LogAttrs(ctx, slog.LevelWarn, "grant not postponed, or its lease not released; it ends by itself", slog.String("grant", g.ID), slog.Any("err", laterErr))
 		}
 		return Grant{}, err
 	}
@@ -212,6 +216,7 @@ func (v *Vault) spend(ctx context.Context, p guard.Permit, g Grant, lease Lease)
 	if got.ScopesKnown {
 		granted = got.Scopes
 	}
+	v.retries.succeeded(g.ID)
 	if next, err = v.seal(ctx, next, got, granted); err != nil {
 		return Grant{}, err
 	}
@@ -268,7 +273,7 @@ func (v *Vault) replace(ctx context.Context, p guard.Permit, g Grant, lease Leas
 }
 
 func (v *Vault) markReauthorize(ctx context.Context, p guard.Permit, g Grant, lease Lease, reason string) (Grant, error) {
-	g.State, g.Reason, g.Updated = Reauthorize, reason, v.Now().UTC()
+	g.State, g.Reason, g.Due, g.Updated = Reauthorize, reason, time.Time{}, v.Now().UTC()
 	// The dead tokens are kept out of the new version: what cannot be used need not be kept.
 	plain, err := Tokens{}.encode()
 	if err != nil {
