@@ -62,7 +62,9 @@ var table = []row{
 	{"internal/broker", 31, ""},
 
 	{"internal/store", 40, "github.com/maypok86/otter/v2 github.com/jackc/pgx/v5 github.com/pressly/goose/v3 modernc.org/sqlite"},
-	{"internal/op", 40, ""},
+	{"internal/poolpage", 39, ""},
+	{"internal/login", 40, ""},
+	{"internal/op", 41, ""},
 	{"internal/callback", 40, ""},
 	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},
 	{"internal/ingress", 40, ""},

@@ -64,7 +64,7 @@ func (p *Pages) asset(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b) // a browser that went away is not our error
 }
 
-// Page is one of [Notice], [Decision] and [Form].
+// Page is one of [Notice], [Decision], [Form] and [List].
 type Page interface {
 	frame() frame
 }
@@ -73,7 +73,7 @@ type Page interface {
 type frame struct {
 	kind    string // which template
 	title   Text
-	brand   string
+	brand   Brand
 	targets []string
 	again   string
 }
@@ -83,7 +83,7 @@ type view struct {
 	Page      Page
 	Kind      string
 	Title     string
-	Brand     string
+	Brand     Brand
 	Lang      Language
 	Other     Language // to switch to
 	SwitchURL string   // empty: no switch, because the page answers a POST
@@ -109,8 +109,11 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 	if lang == Chinese {
 		v.Other = English
 	}
-	if v.Brand == "" {
-		v.Brand = "Deputy"
+	if v.Brand.Name == "" {
+		v.Brand.Name = "Deputy"
+	}
+	if v.Brand.Logo == "" {
+		v.Brand.Logo = v.Assets + "/deputy.svg"
 	}
 	v.SwitchURL = switchURL(r, f.again, v.Other)
 	var b bytes.Buffer

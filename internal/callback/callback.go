@@ -126,11 +126,11 @@ func onlyLooking(r *http.Request) bool {
 func (h *Handler) ask(w http.ResponseWriter, r *http.Request, a consent.Authorization, id secret.Text) {
 	requestURI := consent.RequestURIPrefix + id.RevealString()
 	h.Pages.Render(w, r, http.StatusOK, browser.Decision{
-		Title: browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用您的授权？"},
+		Title: browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用你的授权？"},
 		Who:   a.Workload.String(),
 		Text: browser.Text{
 			EN: "You have authorized " + a.Provider + " before. This agent asks to use it for you:",
-			ZH: "您此前已授权 " + a.Provider + "。该智能体请求代您使用：",
+			ZH: "你此前已授权 " + a.Provider + "。该智能体请求代你使用：",
 		},
 		Items:  h.Scopes(r.Context(), a.Pool, a.Provider, a.Scopes),
 		Action: "/authorize",

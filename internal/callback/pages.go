@@ -21,7 +21,7 @@ func (h *Handler) done(w http.ResponseWriter, r *http.Request, a consent.Authori
 			Title: browser.Text{EN: "Authorized", ZH: "授权成功"},
 			Text: browser.Text{
 				EN: "The agent goes on by itself. You can close this page.",
-				ZH: "智能体会自动继续。您可以关闭此页面。",
+				ZH: "智能体会自动继续。你可以关闭此页面。",
 			},
 			Facts: []browser.Fact{
 				{Label: browser.Text{EN: "Agent", ZH: "智能体"}, Values: []string{a.Workload.String()}},
@@ -34,7 +34,7 @@ func (h *Handler) done(w http.ResponseWriter, r *http.Request, a consent.Authori
 		Mood:   browser.Warning,
 		Title:  browser.Text{EN: "Not authorized", ZH: "未授权"},
 		Text:   why(a),
-		Detail: browser.Text{EN: "Nothing was stored. You can close this page; ask the agent again to get a new link.", ZH: "未保存任何内容。您可以关闭此页面；再次询问智能体即可获得新链接。"},
+		Detail: browser.Text{EN: "Nothing was stored. You can close this page; ask the agent again to get a new link.", ZH: "未保存任何内容。你可以关闭此页面；再次询问智能体即可获得新链接。"},
 		Code:   a.Reason,
 	})
 }
@@ -42,8 +42,8 @@ func (h *Handler) done(w http.ResponseWriter, r *http.Request, a consent.Authori
 // whyChinese has the reasons for which an authorization fails without a third
 // party's fault, in Chinese.
 var whyChinese = map[string]string{
-	"access_denied": "您没有同意授权。",
-	"grant_changed": "您在第三方的授权在此期间发生了变化。",
+	"access_denied": "你没有同意授权。",
+	"grant_changed": "你在第三方的授权在此期间发生了变化。",
 }
 
 // why tells why an authorization did not succeed.
@@ -67,11 +67,11 @@ func (h *Handler) notYours(w http.ResponseWriter, r *http.Request, err error, lo
 		Title: browser.Text{EN: "This link was made for somebody else", ZH: "此链接属于其他用户"},
 		Text: browser.Text{
 			EN: "An agent asked for the authorization of another user. If somebody sent you this link, do not go on: your account would serve him. Nothing was stored.",
-			ZH: "智能体请求的是另一位用户的授权。如果是他人把此链接发给您，请不要继续：否则您的账号将为其所用。未保存任何内容。",
+			ZH: "智能体请求的是另一位用户的授权。如果是他人把此链接发给你，请不要继续：否则你的账号将为其所用。未保存任何内容。",
 		},
 		Detail: browser.Text{
 			EN: "If you asked the agent yourself, log in here as the same user.",
-			ZH: "如果是您本人向智能体发起的请求，请在此以同一用户登录。",
+			ZH: "如果是你本人向智能体发起的请求，请在此以同一用户登录。",
 		},
 		Links: []browser.Link{{Label: browser.Text{EN: "Log in as another user", ZH: "以其他用户登录"}, URL: local + "&" + againParam + "=again"}},
 		Code:  f.Code,
@@ -94,13 +94,13 @@ var chinese = map[string]string{
 	"link_unknown":            "未找到此链接。请让智能体重新给出链接。",
 	"link_expired":            "此链接已过期。请再次询问智能体以获得新链接。",
 	"link_used":               "此链接已被使用。如仍需要授权，请再次询问智能体以获得新链接。",
-	"state_unknown":           "第三方的这次返回不属于任何等待中的授权。如果您是后退或刷新了页面，则已完成；否则请再次询问智能体。",
+	"state_unknown":           "第三方的这次返回不属于任何等待中的授权。如果你是后退或刷新了页面，则已完成；否则请再次询问智能体。",
 	"browser_changed":         "授权是在另一个浏览器中开始的。请在同一浏览器中打开链接并同意。未保存任何内容。",
 	"link_not_yours":          "此链接属于其他用户。未保存任何内容。",
 	"callback_malformed":      "第三方返回的参数不完整（缺少授权码或 state）。",
 	"form_malformed":          "表单不完整。请重新打开链接。",
 	"form_foreign":            "此表单不属于该浏览器或已过期。请允许 Cookie，返回并刷新后重试。",
-	"login_required":          "您已退出登录。请重新打开链接。",
+	"login_required":          "你已退出登录。请重新打开链接。",
 	"user_not_of_pool":        "此授权的用户不属于本 Deputy 的用户池。",
 }
 

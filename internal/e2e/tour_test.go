@@ -193,7 +193,7 @@ func asksAgain(t *testing.T, d *demo, c *chat) {
 	page := c.newTab(click("#authorize"))
 	page.do(click(`#consent button[value="deny"]`), see(".mood.warning"))
 	page.at(d.identity)
-	if why := page.text(".mood ~ p"); why != "您没有同意授权。" {
+	if why := page.text(".mood ~ p"); why != "你没有同意授权。" {
 		t.Errorf("the page says %q", why)
 	}
 	page.shootBoth("denied", pageLanguage)

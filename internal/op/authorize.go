@@ -8,8 +8,10 @@ import (
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
@@ -19,9 +21,8 @@ type authorize struct {
 	base
 	requests requestParser
 	answers  answerer
-	logins   *Logins
+	logins   *login.Logins
 	consents userpool.Consents
-	site     *browser.Site
 }
 
 func (e authorize) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
@@ -30,32 +31,32 @@ func (e authorize) serve(w http.ResponseWriter, r *http.Request, pool userpool.P
 	if err != nil {
 		return e.answers.fail(w, pool, err)
 	}
-	login, loggedIn, err := e.logins.SessionUser(r, e.issuer(pool))
+	who, loggedIn, err := e.logins.SessionUser(r, e.Issuer(pool))
 	if err != nil {
 		return err
 	}
-	if a.needsLogin(login, loggedIn, e.now()) {
+	if a.needsLogin(who, loggedIn, e.Now()) {
 		if a.prompt(oauth.PromptNone) {
 			return e.answers.refuse(w, pool, a, oauth.CodeLoginRequired, "nobody is logged in, or not lately enough")
 		}
-		to, err := e.logins.LoginURL(e.issuer(pool), poolPath(pool.Name, "/authorize?")+a.afterLogin())
+		to, err := e.logins.LoginURL(e.Issuer(pool), poolpage.Path(pool.Name, "/authorize?")+a.afterLogin())
 		if err != nil {
 			return err
 		}
-		redirect(w, to)
+		poolpage.Redirect(w, to)
 		return nil
 	}
-	allowed, err := e.consents.Consent(ctx, pool.Name, login.user.ID, a.client.ID)
+	allowed, err := e.consents.Consent(ctx, pool.Name, who.User.ID, a.client.ID)
 	if err != nil {
 		return err
 	}
 	if allowed.Covers(a.scopes) && !a.prompt(oauth.PromptConsent) {
-		return e.answers.code(w, r, pool, a, login)
+		return e.answers.code(w, r, pool, a, who)
 	}
 	if a.prompt(oauth.PromptNone) {
 		return e.answers.refuse(w, pool, a, oauth.CodeConsentRequired, "the user has not allowed this yet")
 	}
-	e.pages.Render(w, r, http.StatusOK, consentPage(pool, a, login, e.site.FormToken(w, r, consentPurpose(pool, a, login)...)))
+	e.Pages.Render(w, r, http.StatusOK, consentPage(pool, e.Brand(pool), a, who, e.Site.FormToken(w, r, consentPurpose(pool, a, who)...)))
 	return nil
 }
 
@@ -65,16 +66,16 @@ func (e authorize) serve(w http.ResponseWriter, r *http.Request, pool userpool.P
 type authorizePost struct{ base }
 
 func (e authorizePost) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
-	q, err := oauth.ParseForm(r, maxRequest)
+	q, err := oauth.ParseForm(r, poolpage.MaxRequest)
 	if err != nil {
 		return err
 	}
-	redirect(w, poolPath(pool.Name, "/authorize?")+q.Encode())
+	poolpage.Redirect(w, poolpage.Path(pool.Name, "/authorize?")+q.Encode())
 	return nil
 }
 
 // consentPurpose binds a consent form to the login and to the whole request.
-func consentPurpose(pool userpool.Pool, a authRequest, l Login) []string {
+func consentPurpose(pool userpool.Pool, a authRequest, l login.Login) []string {
 	return []string{"consent", pool.Name, l.Binding, a.raw}
 }
 
@@ -83,15 +84,14 @@ type consent struct {
 	base
 	requests requestParser
 	answers  answerer
-	logins   *Logins
+	logins   *login.Logins
 	consents userpool.Consents
-	site     *browser.Site
 	guard    *guard.Guard
 }
 
 func (e consent) submit(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
 	ctx := r.Context()
-	form, err := oauth.ParseForm(r, maxBody)
+	form, err := oauth.ParseForm(r, poolpage.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -104,19 +104,19 @@ func (e consent) submit(w http.ResponseWriter, r *http.Request, pool userpool.Po
 	if err != nil {
 		return err
 	}
-	login, loggedIn, err := e.logins.SessionUser(r, e.issuer(pool))
+	who, loggedIn, err := e.logins.SessionUser(r, e.Issuer(pool))
 	if err != nil {
 		return err
 	}
-	if err := e.site.CheckForm(r, form.Get(browser.FormField), consentPurpose(pool, a, login)...); err != nil || !loggedIn {
+	if err := e.Site.CheckForm(r, form.Get(browser.FormField), consentPurpose(pool, a, who)...); err != nil || !loggedIn {
 		return fault.Wrap(err, fault.Forbidden, "form_foreign", "this form was not made for this browser, or it is out of date")
 	}
 	switch form.Get("decision") {
 	case "allow":
-		if err := e.remember(r, pool, a, login); err != nil {
+		if err := e.remember(r, pool, a, who); err != nil {
 			return err
 		}
-		return e.answers.code(w, r, pool, a, login)
+		return e.answers.code(w, r, pool, a, who)
 	case "deny":
 		return e.answers.refuse(w, pool, a, oauth.CodeAccessDenied, "the user denied the request")
 	default:
@@ -124,14 +124,14 @@ func (e consent) submit(w http.ResponseWriter, r *http.Request, pool userpool.Po
 	}
 }
 
-func (e consent) remember(r *http.Request, pool userpool.Pool, a authRequest, l Login) error {
+func (e consent) remember(r *http.Request, pool userpool.Pool, a authRequest, l login.Login) error {
 	ctx := r.Context()
-	before, err := e.consents.Consent(ctx, pool.Name, l.user.ID, a.client.ID)
+	before, err := e.consents.Consent(ctx, pool.Name, l.User.ID, a.client.ID)
 	if err != nil {
 		return err
 	}
-	c := userpool.Consent{Pool: pool.Name, UserID: l.user.ID, ClientID: a.client.ID, Scopes: before.Union(a.scopes), GrantedAt: e.now()}
-	p, err := e.guard.Allow(ctx, l.caller(), userpool.ActionSetConsent, c.Resource())
+	c := userpool.Consent{Pool: pool.Name, UserID: l.User.ID, ClientID: a.client.ID, Scopes: before.Union(a.scopes), GrantedAt: e.Now()}
+	p, err := e.guard.Allow(ctx, l.Caller(), userpool.ActionSetConsent, c.Resource())
 	if err != nil {
 		return err
 	}
@@ -148,15 +148,15 @@ type answerer struct {
 }
 
 // code answers with a fresh authorization code.
-func (e answerer) code(w http.ResponseWriter, r *http.Request, pool userpool.Pool, a authRequest, l Login) error {
+func (e answerer) code(w http.ResponseWriter, r *http.Request, pool userpool.Pool, a authRequest, l login.Login) error {
 	ctx := r.Context()
 	value := userpool.NewCode()
 	c := userpool.Code{
 		Hash: userpool.HashCode(value), ID: name.NewID("code"), Pool: pool.Name, ClientID: a.client.ID, RedirectURI: a.redirectURI,
-		Challenge: a.challenge, Nonce: a.nonce, Scopes: a.scopes, UserID: l.user.ID, AuthTime: l.session.AuthTime,
-		ExpiresAt: e.now().Add(userpool.CodeLifetime),
+		Challenge: a.challenge, Nonce: a.nonce, Scopes: a.scopes, UserID: l.User.ID, AuthTime: l.Session.AuthTime,
+		ExpiresAt: e.Now().Add(userpool.CodeLifetime),
 	}
-	p, err := e.guard.Allow(ctx, l.caller(), userpool.ActionCreateCode, c.Resource())
+	p, err := e.guard.Allow(ctx, l.Caller(), userpool.ActionCreateCode, c.Resource())
 	if err != nil {
 		return err
 	}
@@ -188,6 +188,6 @@ func (e answerer) send(w http.ResponseWriter, pool userpool.Pool, a authRequest,
 	if a.state != "" {
 		q.Set("state", a.state)
 	}
-	q.Set("iss", e.issuer(pool))
-	redirect(w, withQuery(a.redirectURI, q), a.redirectURI)
+	q.Set("iss", e.Issuer(pool))
+	poolpage.Redirect(w, poolpage.WithQuery(a.redirectURI, q), a.redirectURI)
 }

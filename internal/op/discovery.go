@@ -38,7 +38,7 @@ type metadata struct {
 type discovery struct{ base }
 
 func (e discovery) serve(w http.ResponseWriter, _ *http.Request, pool userpool.Pool) error {
-	issuer := e.issuer(pool)
+	issuer := e.Issuer(pool)
 	doc, err := json.Marshal(metadata{
 		Issuer:                issuer,
 		AuthorizationEndpoint: issuer + "/authorize",

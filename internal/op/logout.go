@@ -10,8 +10,10 @@ import (
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/wire"
 )
@@ -20,8 +22,7 @@ import (
 // person always confirms: any site can send a browser here.
 type logout struct {
 	base
-	site    *browser.Site
-	logins  *Logins
+	logins  *login.Logins
 	clients userpool.Clients
 	keys    *poolKeys
 }
@@ -33,7 +34,7 @@ type logoutRequest struct {
 	to     string          // registered post-logout redirect URI with state; may be empty
 }
 
-func logoutPurpose(pool userpool.Pool, l Login, raw string) []string {
+func logoutPurpose(pool userpool.Pool, l login.Login, raw string) []string {
 	return []string{"logout", pool.Name, l.Binding, raw}
 }
 
@@ -42,7 +43,7 @@ func (e logout) show(w http.ResponseWriter, r *http.Request, pool userpool.Pool)
 	if err != nil {
 		return err
 	}
-	login, loggedIn, err := e.logins.SessionUser(r, e.issuer(pool))
+	who, loggedIn, err := e.logins.SessionUser(r, e.Issuer(pool))
 	if err != nil {
 		return err
 	}
@@ -50,12 +51,12 @@ func (e logout) show(w http.ResponseWriter, r *http.Request, pool userpool.Pool)
 		e.done(w, r, pool, q)
 		return nil
 	}
-	e.pages.Render(w, r, http.StatusOK, logoutPage(pool, q, login, e.site.FormToken(w, r, logoutPurpose(pool, login, q.raw)...)))
+	e.Pages.Render(w, r, http.StatusOK, logoutPage(pool, e.Brand(pool), q, who, e.Site.FormToken(w, r, logoutPurpose(pool, who, q.raw)...)))
 	return nil
 }
 
 func (e logout) submit(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
-	form, err := oauth.ParseForm(r, maxBody)
+	form, err := oauth.ParseForm(r, poolpage.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -63,22 +64,22 @@ func (e logout) submit(w http.ResponseWriter, r *http.Request, pool userpool.Poo
 	if err != nil {
 		return err
 	}
-	login, loggedIn, err := e.logins.SessionUser(r, e.issuer(pool))
+	who, loggedIn, err := e.logins.SessionUser(r, e.Issuer(pool))
 	if err != nil {
 		return err
 	}
 	if loggedIn {
-		if err := e.site.CheckForm(r, form.Get(browser.FormField), logoutPurpose(pool, login, q.raw)...); err != nil {
+		if err := e.Site.CheckForm(r, form.Get(browser.FormField), logoutPurpose(pool, who, q.raw)...); err != nil {
 			return err
 		}
 		if form.Get("decision") != "allow" {
-			e.pages.Render(w, r, http.StatusOK, stillLoggedInNotice(pool, login))
+			e.Pages.Render(w, r, http.StatusOK, stillLoggedInNotice(e.Brand(pool), pool, who))
 			return nil
 		}
-		if err := e.logins.end(r, login); err != nil {
+		if err := e.logins.End(r, who); err != nil {
 			return err
 		}
-		e.site.ClearCookie(w, sessionCookie(pool.Name))
+		e.logins.Forget(w, pool.Name)
 	}
 	e.done(w, r, pool, q)
 	return nil
@@ -87,17 +88,17 @@ func (e logout) submit(w http.ResponseWriter, r *http.Request, pool userpool.Poo
 // done goes on to the client, or tells that nobody is logged in any more.
 func (e logout) done(w http.ResponseWriter, r *http.Request, pool userpool.Pool, q logoutRequest) {
 	if q.to != "" {
-		redirect(w, q.to, q.to)
+		poolpage.Redirect(w, q.to, q.to)
 		return
 	}
-	e.pages.Render(w, r, http.StatusOK, loggedOutNotice(pool))
+	e.Pages.Render(w, r, http.StatusOK, loggedOutNotice(e.Brand(pool), pool))
 }
 
 // parse reads a logout request. A post_logout_redirect_uri that is not
 // registered for the client is an error that is shown, never redirected to.
 func (e logout) parse(r *http.Request, pool userpool.Pool, raw string) (logoutRequest, error) {
-	if len(raw) > maxRequest {
-		return logoutRequest{}, fault.New(fault.TooLarge, "request_too_large", "the logout request is larger than %d bytes", maxRequest)
+	if len(raw) > poolpage.MaxRequest {
+		return logoutRequest{}, fault.New(fault.TooLarge, "request_too_large", "the logout request is larger than %d bytes", poolpage.MaxRequest)
 	}
 	q, err := oauth.ParseQuery(raw)
 	if err != nil {
@@ -126,7 +127,7 @@ func (e logout) parse(r *http.Request, pool userpool.Pool, raw string) (logoutRe
 	}
 	l.to = uri
 	if state := q.Get("state"); state != "" {
-		l.to = withQuery(uri, url.Values{"state": {state}})
+		l.to = poolpage.WithQuery(uri, url.Values{"state": {state}})
 	}
 	return l, nil
 }
@@ -139,7 +140,7 @@ func (e logout) audience(r *http.Request, pool userpool.Pool, idToken string) (s
 		return "", err
 	}
 	claims, err := keys.set.Verify(idToken, jwt.Expect{
-		Issuer: e.issuer(pool), Types: []string{idTokenType}, Algorithms: []string{jwt.ES256}, Now: issuedAt(idToken),
+		Issuer: e.Issuer(pool), Types: []string{idTokenType}, Algorithms: []string{jwt.ES256}, Now: issuedAt(idToken),
 	})
 	if err != nil {
 		return "", err
@@ -170,17 +171,17 @@ func issuedAt(token string) func() time.Time {
 type logoutPost struct{ base }
 
 func (e logoutPost) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
-	q, err := oauth.ParseForm(r, maxRequest)
+	q, err := oauth.ParseForm(r, poolpage.MaxRequest)
 	if err != nil {
 		return err
 	}
-	redirect(w, poolPath(pool.Name, "/logout?")+q.Encode())
+	poolpage.Redirect(w, poolpage.Path(pool.Name, "/logout?")+q.Encode())
 	return nil
 }
 
 func logoutMismatch(c userpool.Client, came string) error {
 	n := browser.Notice{
-		Mood: browser.Failure, Title: textBadRequest(), Code: "post_logout_redirect_uri_mismatch",
+		Mood: browser.Failure, Title: poolpage.BadRequest(), Code: "post_logout_redirect_uri_mismatch",
 		Text: browser.Text{
 			EN: "post_logout_redirect_uri is not one of the addresses registered for this application.",
 			ZH: "post_logout_redirect_uri 不在该应用已注册的退出回调地址之列。"},
@@ -190,9 +191,9 @@ func logoutMismatch(c userpool.Client, came string) error {
 		n.Detail = browser.Text{
 			EN: "The application did not say who it is: send id_token_hint or client_id along.",
 			ZH: "应用没有说明自己的身份：请同时发送 id_token_hint 或 client_id。"}
-		return &pageError{http.StatusBadRequest, n}
+		return &poolpage.Error{Status: http.StatusBadRequest, Notice: n}
 	}
 	n.Facts = append([]browser.Fact{{Label: browser.Text{EN: "Application", ZH: "应用"}, Values: []string{c.Name}}}, n.Facts...)
 	n.Facts = append(n.Facts, browser.Fact{Label: browser.Text{EN: "Registered", ZH: "已注册"}, Values: c.PostLogoutRedirectURIs})
-	return &pageError{http.StatusBadRequest, n}
+	return &poolpage.Error{Status: http.StatusBadRequest, Notice: n}
 }

@@ -97,7 +97,7 @@ func (m minter) mint(ctx context.Context, pool userpool.Pool, client userpool.Cl
 	if err != nil {
 		return tokens{}, "", err
 	}
-	now, issuer, claims := m.now(), m.issuer(pool), profileOf(u, c.Scopes)
+	now, issuer, claims := m.Now(), m.Issuer(pool), profileOf(u, c.Scopes)
 	id := name.NewID("at")
 	access, err := jwt.Sign(keys.signer, accessTokenType, accessClaims{
 		Issuer: issuer, Subject: u.ID, Audience: client.ID, ClientID: client.ID, Scope: c.Scopes.String(), IssuedAt: now.Unix(),

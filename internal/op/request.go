@@ -11,8 +11,10 @@ import (
 
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
@@ -44,12 +46,12 @@ func (e *redirectError) Error() string { return e.err.Error() }
 type requestParser struct{ clients userpool.Clients }
 
 // parse reads the parameters of a request. As long as client and redirect URI
-// are not both known to be right, an error is a *pageError: redirecting to an
+// are not both known to be right, an error is a *poolpage.Error: redirecting to an
 // address that came with the request would make Deputy an open redirector (RFC
 // 9700, section 4.11). After that it is a *redirectError.
 func (p requestParser) parse(ctx context.Context, pool userpool.Pool, raw string) (authRequest, error) {
-	if len(raw) > maxRequest {
-		return authRequest{}, fault.New(fault.TooLarge, "request_too_large", "the authorization request is larger than %d bytes", maxRequest)
+	if len(raw) > poolpage.MaxRequest {
+		return authRequest{}, fault.New(fault.TooLarge, "request_too_large", "the authorization request is larger than %d bytes", poolpage.MaxRequest)
 	}
 	q, err := oauth.ParseQuery(raw)
 	if err != nil {
@@ -70,15 +72,15 @@ func (p requestParser) parse(ctx context.Context, pool userpool.Pool, raw string
 
 func (p requestParser) client(ctx context.Context, pool userpool.Pool, id string) (userpool.Client, error) {
 	if id == "" {
-		return userpool.Client{}, &pageError{http.StatusBadRequest, browser.Notice{
-			Mood: browser.Failure, Title: textBadRequest(), Code: "client_id_missing",
+		return userpool.Client{}, &poolpage.Error{Status: http.StatusBadRequest, Notice: browser.Notice{
+			Mood: browser.Failure, Title: poolpage.BadRequest(), Code: "client_id_missing",
 			Text: browser.Text{EN: "The application did not say who it is: client_id is missing.", ZH: "应用没有说明自己的身份：缺少 client_id。"},
 		}}
 	}
 	c, err := p.clients.Client(ctx, pool.Name, id)
 	if fault.Is(err, fault.NotFound) {
-		return userpool.Client{}, &pageError{http.StatusBadRequest, browser.Notice{
-			Mood: browser.Failure, Title: textBadRequest(), Code: "client_unknown",
+		return userpool.Client{}, &poolpage.Error{Status: http.StatusBadRequest, Notice: browser.Notice{
+			Mood: browser.Failure, Title: poolpage.BadRequest(), Code: "client_unknown",
 			Text:   browser.Text{EN: "No application with this client_id is registered in this user pool.", ZH: "此用户池中没有注册使用该 client_id 的应用。"},
 			Facts:  []browser.Fact{{Label: browser.Text{EN: "client_id that came", ZH: "收到的 client_id"}, Values: []string{name.Clip(id, 200)}}},
 			Detail: browser.Text{EN: "Compare the client ID in the application's configuration with the one in the pool.", ZH: "请核对应用配置中的客户端 ID 与用户池中的是否一致。"},
@@ -91,7 +93,7 @@ func (p requestParser) client(ctx context.Context, pool userpool.Pool, id string
 // what came and what is allowed.
 func redirectMismatch(c userpool.Client, came string) error {
 	n := browser.Notice{
-		Mood: browser.Failure, Title: textBadRequest(), Code: "redirect_uri_mismatch",
+		Mood: browser.Failure, Title: poolpage.BadRequest(), Code: "redirect_uri_mismatch",
 		Text: browser.Text{EN: "redirect_uri is not one of the addresses registered for this application.", ZH: "redirect_uri 不在该应用已注册的回调地址之列。"},
 		Facts: []browser.Fact{
 			{Label: browser.Text{EN: "Application", ZH: "应用"}, Values: []string{c.Name}},
@@ -108,7 +110,7 @@ func redirectMismatch(c userpool.Client, came string) error {
 		n.Facts = slices.Delete(n.Facts, 1, 2)
 		n.Detail = browser.Text{EN: "The application must send one of the registered addresses.", ZH: "应用必须发送其中一个已注册的地址。"}
 	}
-	return &pageError{http.StatusBadRequest, n}
+	return &poolpage.Error{Status: http.StatusBadRequest, Notice: n}
 }
 
 // fill reads the rest of the request.
@@ -194,10 +196,10 @@ func (a *authRequest) fillPrompt(q url.Values) *oauth.Error {
 // promptSelectAccount is answered with the login page: there people choose.
 const promptSelectAccount = "select_account"
 
-// needsLogin reports whether the login, if there is one, is not enough.
-func (a authRequest) needsLogin(l Login, loggedIn bool, now time.Time) bool {
+// needsLogin reports whether the who, if there is one, is not enough.
+func (a authRequest) needsLogin(l login.Login, loggedIn bool, now time.Time) bool {
 	return !loggedIn || a.prompt(oauth.PromptLogin) || a.prompt(promptSelectAccount) ||
-		(a.maxAge >= 0 && now.Sub(l.session.AuthTime) > a.maxAge)
+		(a.maxAge >= 0 && now.Sub(l.Session.AuthTime) > a.maxAge)
 }
 
 // afterLogin returns the request's parameters without what a login fulfils:

@@ -9,6 +9,7 @@ import (
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/wire"
@@ -90,7 +91,7 @@ type token struct {
 }
 
 func (e token) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
-	form, err := oauth.ParseForm(r, maxBody)
+	form, err := oauth.ParseForm(r, poolpage.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (e token) redeem(ctx context.Context, pool userpool.Pool, client userpool.C
 	if err != nil {
 		return tokens{}, err
 	}
-	caller := name.Caller{Kind: name.Person, User: name.User{Issuer: e.issuer(pool), Subject: c.UserID}}
+	caller := name.Caller{Kind: name.Person, User: name.User{Issuer: e.Issuer(pool), Subject: c.UserID}}
 	if why := e.mismatch(c, client, form); why != "" {
 		return tokens{}, e.refused(ctx, caller, c, client, why)
 	}
@@ -146,7 +147,7 @@ func (e token) redeem(ctx context.Context, pool userpool.Pool, client userpool.C
 	if err != nil {
 		return tokens{}, err
 	}
-	err = e.codes.RedeemCode(ctx, p.With("", c.Scopes, map[string]string{"client": client.ID, "token": id}), pool.Name, c.ID, e.now())
+	err = e.codes.RedeemCode(ctx, p.With("", c.Scopes, map[string]string{"client": client.ID, "token": id}), pool.Name, c.ID, e.Now())
 	if fault.HasCode(err, "code_used") { // by a request that ran beside this one
 		return tokens{}, e.refused(ctx, caller, c, client, reasonUsed)
 	}
@@ -168,7 +169,7 @@ func (e token) mismatch(c userpool.Code, client userpool.Client, form url.Values
 		return "the code was made for another client"
 	case !c.RedeemedAt.IsZero():
 		return reasonUsed
-	case !e.now().Before(c.ExpiresAt):
+	case !e.Now().Before(c.ExpiresAt):
 		return "the code has expired"
 	case c.RedirectURI != form.Get("redirect_uri"):
 		return "redirect_uri is not the one of the authorization request"

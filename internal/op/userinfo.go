@@ -29,7 +29,7 @@ func (e userInfo) serve(w http.ResponseWriter, r *http.Request, pool userpool.Po
 		return err
 	}
 	claims, err := keys.set.Verify(bearer, jwt.Expect{
-		Issuer: e.issuer(pool), Types: []string{accessTokenType}, Algorithms: []string{jwt.ES256}, Now: e.now,
+		Issuer: e.Issuer(pool), Types: []string{accessTokenType}, Algorithms: []string{jwt.ES256}, Now: e.Now,
 	})
 	if err != nil {
 		return invalidToken(fault.As(err).Message)

@@ -19,12 +19,14 @@ import (
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/op"
+	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
-	"github.com/deputy-id/deputy/internal/userpool/userpooltest"
 )
 
 const (
@@ -39,9 +41,9 @@ const (
 type world struct {
 	t       *testing.T
 	url     string
-	stores  *userpooltest.Memory
+	stores  storetest.Pools
 	guard   *guard.Guard
-	logins  *op.Logins
+	logins  *login.Logins
 	site    *browser.Site
 	secrets map[string]secret.Text // by client id
 	mu      sync.Mutex
@@ -75,22 +77,21 @@ func newWorld(t *testing.T) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, url: server.URL, stores: userpooltest.NewMemory(), secrets: map[string]secret.Text{}}
-	w.guard = &guard.Guard{Log: w.stores, Now: w.now}
+	w := &world{t: t, url: server.URL, stores: storetest.NewPools(t), secrets: map[string]secret.Text{}}
+	w.guard = &guard.Guard{Log: w.stores.Log, Now: w.now}
 	var err error
 	w.site, err = browser.NewSite(w.url, "id")
 	w.must(err)
 	pages, err := browser.NewPages(w.site, log)
 	w.must(err)
 	pages.Mount(mux)
-	w.logins = &op.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
+	w.logins = &login.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
 	hasher := userpool.NewHasher(2)
-	(&op.Provider{
-		PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Users: w.stores, Clients: w.stores, Codes: w.stores, Consents: w.stores,
-		Logins: w.logins, Keys: &keyring{keys: map[string][]jwt.Key{}}, Guard: w.guard, Log: log, Now: w.now,
-		SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
-			Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now},
-	}).Mount(mux)
+	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
+	(&login.Handler{Base: base, Logins: w.logins, SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
+		Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now}}).Mount(mux)
+	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Consents: w.stores, Logins: w.logins,
+		Keys: &keyring{keys: map[string][]jwt.Key{}}, Guard: w.guard}).Mount(mux)
 	hash, err := hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)
@@ -129,7 +130,7 @@ func (w *world) permit(a guard.Action, r guard.Resource) guard.Permit {
 func (w *world) addPool(poolName, display string, hash secret.Text) {
 	w.t.Helper()
 	ctx := w.t.Context()
-	p := userpool.Pool{Name: poolName, DisplayName: display, CreatedAt: w.now()}
+	p := userpool.Pool{Name: poolName, DisplayName: display, Settings: userpool.DefaultSettings(), CreatedAt: w.now()}
 	w.must(w.stores.CreatePool(ctx, w.permit(userpool.ActionCreatePool, p.Resource()), p))
 	u := userpool.User{ID: "usr_zhang_" + poolName, Pool: poolName, UserName: "zhang", DisplayName: "张三", Email: "zhang@example.com",
 		EmailVerified: true, PasswordHash: hash, CreatedAt: w.now()}
@@ -143,10 +144,8 @@ func (w *world) addClient(pool, clientName string, kind userpool.ClientType) {
 	w.t.Helper()
 	scopes, err := name.ParseScopes("openid profile email")
 	w.must(err)
-	c := userpool.Client{
-		ID: "cli_" + clientName + "_" + pool, Pool: pool, Name: clientName, Type: kind, RedirectURIs: []string{callbackURL},
-		PostLogoutRedirectURIs: []string{afterLogout}, Scopes: scopes, AccessTokenLifetime: userpool.DefaultAccessTokenLifetime, CreatedAt: w.now(),
-	}
+	c := userpool.NewClient(pool, clientName, kind, w.now())
+	c.ID, c.RedirectURIs, c.PostLogoutRedirectURIs, c.Scopes = "cli_"+clientName+"_"+pool, []string{callbackURL}, []string{afterLogout}, scopes
 	if kind == userpool.Web {
 		w.secrets[c.ID] = userpool.NewSecret()
 		c.SecretHash = userpool.HashSecret(w.secrets[c.ID])

@@ -26,10 +26,12 @@ import (
 	"github.com/deputy-id/deputy/internal/ingress"
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
+	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/outbound"
+	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/store"
@@ -119,12 +121,11 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	hasher := userpool.NewHasher(runtime.GOMAXPROCS(0))
-	logins := &op.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
-	openid := &op.Provider{
-		PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Users: pools, Clients: pools, Codes: pools, Consents: pools, Logins: logins,
-		SignIn: &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now},
-		Keys:   ring, Guard: s.guard, Log: log, Now: c.Now,
-	}
+	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
+	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
+	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
+	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
+	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
 	tokens, launchKeys, err := workloadTokens(ctx, c, ring)
 	if err != nil {
 		return err
@@ -171,6 +172,7 @@ func (s *Server) build(ctx context.Context) error {
 	mux := http.NewServeMux()
 	pages.Mount(mux)
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
+	loginPages.Mount(mux)
 	openid.Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{

@@ -17,17 +17,17 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
-	"github.com/deputy-id/deputy/internal/userpool/userpooltest"
 	"golang.org/x/crypto/argon2"
 )
 
 const issuer = "https://id.example/userpool/staff"
 
-func newSignIn(t *testing.T) (*signin.SignIn, *userpooltest.Memory) {
+func newSignIn(t *testing.T) (*signin.SignIn, storetest.Pools) {
 	t.Helper()
-	stores := userpooltest.NewMemory()
-	g := &guard.Guard{Log: stores}
+	stores := storetest.NewPools(t)
+	g := &guard.Guard{Log: stores.Log}
 	s := &signin.SignIn{
 		PublicURL: "https://id.example", Users: stores, Sessions: stores, Hasher: userpool.NewHasher(1),
 		Throttle: signin.NewThrottle(nil), Guard: g, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -39,7 +39,7 @@ func newSignIn(t *testing.T) (*signin.SignIn, *userpooltest.Memory) {
 		}
 		return p
 	}
-	pool := userpool.Pool{Name: "staff"}
+	pool := userpool.Pool{Name: "staff", Settings: userpool.DefaultSettings()}
 	if err := stores.CreatePool(t.Context(), permit(userpool.ActionCreatePool, pool.Resource()), pool); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func weakHash(password string) secret.Text {
 	return secret.FromString("$argon2id$v=19$m=1024,t=1,p=1$" + b64(salt) + "$" + b64(argon2.IDKey([]byte(password), salt, 1, 1024, 1, 32)))
 }
 
-func last(t *testing.T, m *userpooltest.Memory) audit.Entry {
+func last(t *testing.T, m storetest.Pools) audit.Entry {
 	t.Helper()
 	all, err := m.Entries(context.Background())
 	if err != nil || len(all) == 0 {

@@ -19,23 +19,9 @@ func TestUserPools(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		userpooltest.Run(t, func(t *testing.T) userpooltest.Backend {
 			db, _ := open(t)
-			return userpooltest.Backend{Stores: store.UserPools{DB: db}, Entries: func(ctx context.Context) ([]audit.Entry, error) { return entries(ctx, db) }}
+			return userpooltest.Backend{Stores: store.UserPools{DB: db}, Entries: func(ctx context.Context) ([]audit.Entry, error) { return storetest.Entries(ctx, db) }}
 		})
 	})
-}
-
-func entries(ctx context.Context, db *store.DB) ([]audit.Entry, error) {
-	records, err := store.Audit{DB: db}.AuditRecords(ctx, audit.Filter{Limit: 1000})
-	if err != nil {
-		return nil, err
-	}
-	list := make([]audit.Entry, len(records))
-	for i, r := range records {
-		if list[i], err = r.Entry(); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
 }
 
 func TestAgents(t *testing.T) {

@@ -1,4 +1,5 @@
-package op
+// Package login has the login pages of the user pools, and tells other edges who is logged in.
+package login
 
 import (
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
@@ -35,8 +37,8 @@ type Login struct {
 	// the purpose of their token (see [browser.Site.FormToken]), so that they die with the login.
 	Binding string
 
-	user    userpool.User
-	session userpool.Session
+	User    userpool.User
+	Session userpool.Session
 }
 
 // SessionUser reports whether this browser is logged in to the pool with that
@@ -60,7 +62,7 @@ func (l *Logins) SessionUser(r *http.Request, issuer string) (Login, bool, error
 		return Login{}, false, nil
 	}
 	login := Login{
-		Person: name.User{Issuer: issuer, Subject: u.ID}, Title: u.Title(), user: u, session: s,
+		Person: name.User{Issuer: issuer, Subject: u.ID}, Title: u.Title(), User: u, Session: s,
 		Binding: token.Digest("login binding").String(),
 	}
 	return login, true, l.extend(r, login)
@@ -76,18 +78,19 @@ func ignoreNotFound(err error) error {
 // extend notes that the session is in use, now and then: each note is a write.
 func (l *Logins) extend(r *http.Request, login Login) error {
 	now := l.now()
-	if now.Sub(login.session.LastUsedAt) < userpool.SessionExtend {
+	if now.Sub(login.Session.LastUsedAt) < userpool.SessionExtend {
 		return nil
 	}
 	ctx := r.Context()
-	p, err := l.Guard.Allow(ctx, login.caller(), userpool.ActionExtendSession, login.session.Resource())
+	p, err := l.Guard.Allow(ctx, login.Caller(), userpool.ActionExtendSession, login.Session.Resource())
 	if err != nil {
 		return err
 	}
-	return ignoreNotFound(l.Sessions.ExtendSession(ctx, p, login.session.Pool, login.session.ID, now))
+	return ignoreNotFound(l.Sessions.ExtendSession(ctx, p, login.Session.Pool, login.Session.ID, now))
 }
 
-func (l Login) caller() name.Caller { return name.Caller{Kind: name.Person, User: l.Person} }
+// Caller returns who is logged in, as the guard knows him.
+func (l Login) Caller() name.Caller { return name.Caller{Kind: name.Person, User: l.Person} }
 
 // LoginURL returns where to send a browser so that a person logs in at the pool
 // with that issuer and comes back to a local path. It returns a fault of kind
@@ -102,7 +105,7 @@ func (l *Logins) LoginURL(issuer, returnTo string) (string, error) {
 	if err := checkReturn(pool, returnTo); err != nil {
 		return "", err
 	}
-	return poolPath(pool, "/login") + "?" + url.Values{"return": {returnTo}}.Encode(), nil
+	return poolpage.Path(pool, "/login") + "?" + url.Values{"return": {returnTo}}.Encode(), nil
 }
 
 // Person is SessionUser for callers to whom trouble of ours is nobody: it logs
@@ -116,7 +119,7 @@ func (l *Logins) Person(r *http.Request, issuer string) (name.Caller, bool) {
 	if !ok {
 		return name.Caller{}, false
 	}
-	return login.caller(), true
+	return login.Caller(), true
 }
 
 // Start sends the browser to LoginURL. It reports false, and has answered
@@ -127,7 +130,7 @@ func (l *Logins) Start(w http.ResponseWriter, issuer, returnTo string) bool {
 	if err != nil {
 		return false
 	}
-	redirect(w, to)
+	poolpage.Redirect(w, to)
 	return true
 }
 
@@ -138,8 +141,8 @@ const linkPath = "/authorize?request_uri="
 // begins like one of two paths of ours and has no character over which browsers
 // and we might disagree.
 func checkReturn(pool, path string) error {
-	ok := len(path) <= maxRequest &&
-		(strings.HasPrefix(path, linkPath) || strings.HasPrefix(path, poolPath(pool, "/authorize?")))
+	ok := len(path) <= poolpage.MaxRequest &&
+		(strings.HasPrefix(path, linkPath) || strings.HasPrefix(path, poolpage.Path(pool, "/authorize?")))
 	for i := range len(path) {
 		c := path[i]
 		ok = ok && c > ' ' && c <= '~' && c != '\\' && c != '#' && c != '"' && c != '<' && c != '>'
@@ -158,7 +161,7 @@ func (l *Logins) LogoutURL(issuer string) string {
 	if !ok {
 		return ""
 	}
-	return poolPath(pool, "/logout")
+	return poolpage.Path(pool, "/logout")
 }
 
 // begin gives the browser a new session, ending the one that it had: a token
@@ -166,7 +169,7 @@ func (l *Logins) LogoutURL(issuer string) string {
 func (l *Logins) begin(w http.ResponseWriter, r *http.Request, pool userpool.Pool, token secret.Text) {
 	old, ok, err := l.SessionUser(r, userpool.Issuer(l.PublicURL, pool.Name))
 	if err == nil && ok {
-		err = l.end(r, old)
+		err = l.End(r, old)
 	}
 	if err != nil {
 		l.Log.WarnContext(r.Context(), "former session not ended", "pool", pool.Name, "err", err)
@@ -174,14 +177,19 @@ func (l *Logins) begin(w http.ResponseWriter, r *http.Request, pool userpool.Poo
 	l.Site.SetCookie(w, sessionCookie(pool.Name), token.RevealString(), 0)
 }
 
-// end ends a login.
-func (l *Logins) end(r *http.Request, login Login) error {
+// End ends a login.
+func (l *Logins) End(r *http.Request, login Login) error {
 	ctx := r.Context()
-	p, err := l.Guard.Allow(ctx, login.caller(), userpool.ActionEndSession, login.session.Resource())
+	p, err := l.Guard.Allow(ctx, login.Caller(), userpool.ActionEndSession, login.Session.Resource())
 	if err != nil {
 		return err
 	}
-	return ignoreNotFound(l.Sessions.EndSession(ctx, p, login.session.Pool, login.session.ID))
+	return ignoreNotFound(l.Sessions.EndSession(ctx, p, login.Session.Pool, login.Session.ID))
+}
+
+// Forget takes the session of the pool from the browser. It does not end it.
+func (l *Logins) Forget(w http.ResponseWriter, pool string) {
+	l.Site.ClearCookie(w, sessionCookie(pool))
 }
 
 // sessionCookie names a pool's session: a browser may be logged in to several.

@@ -1,9 +1,8 @@
-package op
+package login
 
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -12,37 +11,49 @@ import (
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
-// login is the login page of a pool.
-type login struct {
-	base
-	site    *browser.Site
-	logins  *Logins
-	signIn  *signin.SignIn
-	address func(*http.Request) netip.Addr
+// Handler serves the login pages of all pools. All fields are required.
+type Handler struct {
+	poolpage.Base
+	Logins *Logins
+	SignIn *signin.SignIn
+}
+
+// Mount adds the pages to mux.
+func (h *Handler) Mount(mux *http.ServeMux) {
+	for _, endpoint := range []struct {
+		pattern string
+		handler http.Handler
+	}{
+		{"GET /login", h.Page(h.show)},
+		{"POST /login", h.Form(h.submit)},
+	} {
+		mux.Handle(poolpage.Pattern(endpoint.pattern), endpoint.handler)
+	}
 }
 
 func loginPurpose(pool userpool.Pool, returnTo string) []string {
 	return []string{"login", pool.Name, returnTo}
 }
 
-func (e login) show(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+func (h *Handler) show(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
 	returnTo := r.URL.Query().Get("return")
 	if returnTo != "" {
 		if err := checkReturn(pool.Name, returnTo); err != nil {
 			return err
 		}
 	}
-	e.render(w, r, pool, http.StatusOK, loginForm{returnTo: returnTo})
+	h.render(w, r, pool, http.StatusOK, loginForm{returnTo: returnTo})
 	return nil
 }
 
-func (e login) submit(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
-	form, err := oauth.ParseForm(r, maxBody)
+func (h *Handler) submit(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	form, err := oauth.ParseForm(r, poolpage.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -52,31 +63,31 @@ func (e login) submit(w http.ResponseWriter, r *http.Request, pool userpool.Pool
 			return err
 		}
 	}
-	if err := e.site.CheckForm(r, form.Get(browser.FormField), loginPurpose(pool, f.returnTo)...); err != nil {
+	if err := h.Site.CheckForm(r, form.Get(browser.FormField), loginPurpose(pool, f.returnTo)...); err != nil {
 		return err
 	}
 	password := secret.FromString(form.Get("password"))
-	result, err := e.signIn.Password(r.Context(), pool.Name, f.userName, password, e.address(r))
+	result, err := h.SignIn.Password(r.Context(), pool.Name, f.userName, password, h.Address(r))
 	var wait *signin.TooMany
 	switch {
 	case errors.As(err, &wait):
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Wait/time.Second)))
 		f.problem = textThrottled(wait.Wait)
-		e.render(w, r, pool, http.StatusTooManyRequests, f)
+		h.render(w, r, pool, http.StatusTooManyRequests, f)
 		return nil
 	case fault.HasCode(err, "login_failed"):
 		f.problem = textLoginFailed()
-		e.render(w, r, pool, http.StatusForbidden, f)
+		h.render(w, r, pool, http.StatusForbidden, f)
 		return nil
 	case err != nil:
 		return err
 	}
-	e.logins.begin(w, r, pool, result.Token)
+	h.Logins.begin(w, r, pool, result.Token)
 	if f.returnTo != "" {
-		redirect(w, f.returnTo, e.logins.targets(f.returnTo)...)
+		poolpage.Redirect(w, f.returnTo, h.Logins.targets(f.returnTo)...)
 		return nil
 	}
-	e.pages.Render(w, r, http.StatusOK, loggedInNotice(pool, result.User))
+	h.Pages.Render(w, r, http.StatusOK, loggedInNotice(pool, h.Brand(pool), result.User))
 	return nil
 }
 
@@ -87,10 +98,10 @@ type loginForm struct {
 	problem  browser.Text
 }
 
-func (e login) render(w http.ResponseWriter, r *http.Request, pool userpool.Pool, status int, f loginForm) {
-	page := loginPage(pool, f, e.site.FormToken(w, r, loginPurpose(pool, f.returnTo)...))
-	page.Targets = e.logins.targets(f.returnTo)
-	e.pages.Render(w, r, status, page)
+func (h *Handler) render(w http.ResponseWriter, r *http.Request, pool userpool.Pool, status int, f loginForm) {
+	page := loginPage(pool, h.Brand(pool), f, h.Site.FormToken(w, r, loginPurpose(pool, f.returnTo)...))
+	page.Targets = h.Logins.targets(f.returnTo)
+	h.Pages.Render(w, r, status, page)
 }
 
 // targets returns the addresses to which a return path may lead on without a

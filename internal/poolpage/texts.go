@@ -1,0 +1,54 @@
+package poolpage
+
+import (
+	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/fault"
+)
+
+// BadRequest is the title of pages about a request that an application got wrong.
+func BadRequest() browser.Text {
+	return browser.Text{EN: "The application sent a wrong request", ZH: "应用发来的请求有误"}
+}
+
+// faultNotice is the pool edges' table from fault to page: by code where there is
+// more to say, else by kind.
+func faultNotice(f *fault.Error) browser.Notice {
+	n := browser.Notice{Mood: browser.Failure, Title: browser.Text{EN: "This did not work", ZH: "操作未成功"}, Code: f.Code}
+	switch f.Code {
+	case "userpool_not_found":
+		n.Text = browser.Text{EN: "There is no user pool at this address.", ZH: "此地址没有对应的用户池。"}
+		n.Detail = browser.Text{EN: "Check the pool's name in the issuer URL.", ZH: "请检查签发者地址中的用户池名称。"}
+	case "form_foreign":
+		n.Text = browser.Text{EN: "This form was not made for this browser, or it is out of date.", ZH: "此表单不是为当前浏览器生成的，或已过期。"}
+		n.Detail = browser.Text{EN: "Allow cookies, go back, reload the page and try again.", ZH: "请允许使用 Cookie，返回并刷新页面后重试。"}
+	case "return_invalid", "request_changed", "form_parameter_repeated", "form_invalid", "id_token_hint_invalid":
+		n.Title = BadRequest()
+		n.Text = browser.Textf("What came: %s.", "收到的请求有问题：%s。", f.Message)
+		n.Detail = browser.Text{EN: "Start again at the application.", ZH: "请回到应用重新开始。"}
+	case "login_busy":
+		n.Mood = browser.Warning
+		n.Text = browser.Text{EN: "Too many people are logging in right now.", ZH: "当前登录人数过多。"}
+		n.Detail = browser.Text{EN: "Try again in a moment.", ZH: "请稍后重试。"}
+	default:
+		kindNotice(f, &n)
+	}
+	return n
+}
+
+func kindNotice(f *fault.Error, n *browser.Notice) {
+	switch f.Kind {
+	case fault.Internal:
+		n.Text = browser.Text{EN: "Something went wrong on our side.", ZH: "服务内部出现问题。"}
+		n.Detail = browser.Text{EN: "If it happens again, give the request number below to your administrator.", ZH: "如再次出现，请将下方的请求编号告知管理员。"}
+	case fault.Unavailable, fault.Throttled:
+		n.Mood = browser.Warning
+		n.Text = browser.Text{EN: "A part that we need does not answer now.", ZH: "所需的服务暂时没有响应。"}
+		n.Detail = browser.Text{EN: "Try again in a moment.", ZH: "请稍后重试。"}
+	case fault.TooLarge:
+		n.Title = BadRequest()
+		n.Text = browser.Text{EN: "The request is too large.", ZH: "请求过大。"}
+	default:
+		n.Text = browser.Textf("The answer is: %s.", "返回信息：%s。", f.Message)
+		n.Detail = browser.Text{EN: f.Fix, ZH: f.Fix}
+	}
+}
