@@ -38,7 +38,7 @@ func TestFactors(t *testing.T) {
 		factortest.Run(t, func(t *testing.T) factortest.Backend {
 			db, _ := open(t)
 			addOwners(t, db)
-			return factortest.Backend{Stores: store.Factors{DB: db}, Entries: func(ctx context.Context) ([]audit.Entry, error) { return entries(ctx, db) }}
+			return factortest.Backend{Stores: store.Factors{DB: db}, Entries: func(ctx context.Context) ([]audit.Entry, error) { return storetest.Entries(ctx, db) }}
 		})
 	})
 }

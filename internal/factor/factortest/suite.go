@@ -1,3 +1,4 @@
+// Package factortest is the suite that holds every implementation of the factors' stores to their contract.
 package factortest
 
 import (
