@@ -144,6 +144,9 @@ func pages() map[string]browser.Page {
 			Facts: []browser.Fact{{Label: e, Values: []string{evil}}, {Label: e}}, Links: []browser.Link{{Label: e, URL: "javascript:alert(1)"}}},
 		"decision": browser.Decision{Brand: browser.Brand{Name: evil, Style: evil, Logo: evil}, Title: e, Who: evil, Text: e, Items: []browser.Item{{Title: e, Detail: evil}}, Note: e,
 			Action: "javascript:alert(1)", Hidden: []browser.Hidden{{Name: evil, Value: evil}}, Targets: []string{"https://a.example/cb?x;y"}},
+		"list": browser.List{Brand: browser.Brand{Name: evil, Style: evil, Logo: evil}, Title: e, Text: e, Alert: e, Links: []browser.Link{{Label: e, URL: evil}},
+			Sections: []browser.Section{{Title: e, Text: e, Empty: e, Links: []browser.Link{{Label: e, URL: evil}},
+				Rows: []browser.Row{{Title: e, Mark: e, Details: []browser.Text{e}, Actions: []browser.Action{{Label: e, Path: "/x", Hidden: []browser.Hidden{{Name: evil, Value: evil}}}}}}}}},
 		"form": browser.Form{Brand: browser.Brand{Name: evil, Style: evil, Logo: evil}, Title: e, Text: e, Error: e, Submit: e, Action: "/x", Hidden: []browser.Hidden{{Name: "return", Value: evil}},
 			Inputs: []browser.Input{{Name: "username", Label: e, Type: "text", Value: evil}}},
 	}

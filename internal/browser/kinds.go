@@ -99,6 +99,8 @@ type Form struct {
 	Hidden  []Hidden
 	Targets []string // addresses outside the site to which the answer may redirect; see [Headers]
 	Again   string   // path that shows this form by GET: for the language switch, when the page answers a POST
+	Choices []Link   // other ways to the same end, shown as buttons under the form
+	Links   []Link   // where else a person may want to go, shown small
 }
 
 // Input is one line to fill in; its name is its id too.
@@ -109,8 +111,48 @@ type Input struct {
 	Autocomplete string // HTML autofill token: "username", "current-password"
 	Value        string // filled in already; never a password
 	Autofocus    bool
+	Optional     bool
+	Hint         Text   // what to fill in; may be empty
+	Mode         string // HTML inputmode, such as "numeric"; may be empty
 }
 
 func (f Form) frame() frame {
 	return frame{kind: "form", title: f.Title, brand: f.Brand, targets: f.Targets, again: f.Again}
 }
+
+// List is a page of things that a person has, each with what he can do to it.
+type List struct {
+	Brand    Brand
+	Title    Text
+	Text     Text // may be empty
+	Alert    Text // what just happened; may be empty
+	Sections []Section
+	Links    []Link
+}
+
+// Section is a part of a [List].
+type Section struct {
+	Title Text
+	Text  Text // may be empty
+	Rows  []Row
+	Empty Text   // shown where there are no rows
+	Links []Link // what to do besides, such as to add one
+}
+
+// Row is one thing.
+type Row struct {
+	Title   Text
+	Mark    Text   // what is special about it, such as "this browser"; may be empty
+	Details []Text // small lines under the title
+	Actions []Action
+}
+
+// Action is a button that acts, by POST.
+type Action struct {
+	Label  Text
+	Path   string
+	Hidden []Hidden
+	Danger bool // it takes something away
+}
+
+func (l List) frame() frame { return frame{kind: "list", title: l.Title, brand: l.Brand} }

@@ -64,7 +64,7 @@ func (p *Pages) asset(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b) // a browser that went away is not our error
 }
 
-// Page is one of [Notice], [Decision] and [Form].
+// Page is one of [Notice], [Decision], [Form] and [List].
 type Page interface {
 	frame() frame
 }

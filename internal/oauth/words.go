@@ -31,6 +31,7 @@ const (
 // section 9; RFC 6749, section 2.3.1).
 const (
 	ClientSecretBasic = "client_secret_basic"
+	PrivateKeyJWT     = "private_key_jwt"
 	ClientSecretPost  = "client_secret_post"
 	ClientAuthNone    = "none"
 )

@@ -130,7 +130,7 @@ func (w *world) permit(a guard.Action, r guard.Resource) guard.Permit {
 func (w *world) addPool(poolName, display string, hash secret.Text) {
 	w.t.Helper()
 	ctx := w.t.Context()
-	p := userpool.Pool{Name: poolName, DisplayName: display, CreatedAt: w.now()}
+	p := userpool.Pool{Name: poolName, DisplayName: display, Settings: userpool.DefaultSettings(), CreatedAt: w.now()}
 	w.must(w.stores.CreatePool(ctx, w.permit(userpool.ActionCreatePool, p.Resource()), p))
 	u := userpool.User{ID: "usr_zhang_" + poolName, Pool: poolName, UserName: "zhang", DisplayName: "张三", Email: "zhang@example.com",
 		EmailVerified: true, PasswordHash: hash, CreatedAt: w.now()}
@@ -144,10 +144,8 @@ func (w *world) addClient(pool, clientName string, kind userpool.ClientType) {
 	w.t.Helper()
 	scopes, err := name.ParseScopes("openid profile email")
 	w.must(err)
-	c := userpool.Client{
-		ID: "cli_" + clientName + "_" + pool, Pool: pool, Name: clientName, Type: kind, RedirectURIs: []string{callbackURL},
-		PostLogoutRedirectURIs: []string{afterLogout}, Scopes: scopes, AccessTokenLifetime: userpool.DefaultAccessTokenLifetime, CreatedAt: w.now(),
-	}
+	c := userpool.NewClient(pool, clientName, kind, w.now())
+	c.ID, c.RedirectURIs, c.PostLogoutRedirectURIs, c.Scopes = "cli_"+clientName+"_"+pool, []string{callbackURL}, []string{afterLogout}, scopes
 	if kind == userpool.Web {
 		w.secrets[c.ID] = userpool.NewSecret()
 		c.SecretHash = userpool.HashSecret(w.secrets[c.ID])

@@ -111,3 +111,14 @@ func (t Text) Digest(purpose string) Hash {
 
 // String returns the hash in unpadded base64url, the form in which it is stored.
 func (h Hash) String() string { return base64.RawURLEncoding.EncodeToString(h[:]) }
+
+// ParseHash is the inverse of [Hash.String]. Of anything else it returns the zero
+// Hash and an error.
+func ParseHash(s string) (Hash, error) {
+	var h Hash
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) != len(h) {
+		return Hash{}, fmt.Errorf("secret: not a hash: %d characters", len(s))
+	}
+	return Hash(b), nil
+}

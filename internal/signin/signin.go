@@ -70,7 +70,7 @@ func (s *SignIn) Password(ctx context.Context, pool, userName string, password s
 	if stale {
 		s.upgrade(ctx, caller, user, password)
 	}
-	session, token := userpool.NewSession(pool, user.ID, s.now())
+	session, token := userpool.NewSession(pool, user.ID, []string{"pwd"}, s.now())
 	p, err := s.Guard.Allow(ctx, caller, userpool.ActionCreateSession, session.Resource())
 	if err != nil {
 		return Result{}, err

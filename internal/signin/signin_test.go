@@ -39,7 +39,7 @@ func newSignIn(t *testing.T) (*signin.SignIn, storetest.Pools) {
 		}
 		return p
 	}
-	pool := userpool.Pool{Name: "staff"}
+	pool := userpool.Pool{Name: "staff", Settings: userpool.DefaultSettings()}
 	if err := stores.CreatePool(t.Context(), permit(userpool.ActionCreatePool, pool.Resource()), pool); err != nil {
 		t.Fatal(err)
 	}

@@ -9,15 +9,33 @@ import (
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
+const sessionColumns = `token_hash, id, pool, user_id, methods, address, agent, auth_time, last_used, expires`
+
+func scanSession(v *userpool.Session) func(scanner) error {
+	return func(sc scanner) error {
+		var hash string
+		if err := sc.Scan(&hash, &v.ID, &v.Pool, &v.UserID, jsonText{&v.Methods}, &v.Address, &v.Agent, timeMS{&v.AuthTime}, timeMS{&v.LastUsedAt}, timeMS{&v.ExpiresAt}); err != nil {
+			return err
+		}
+		var err error
+		v.TokenHash, err = secret.ParseHash(hash)
+		return err
+	}
+}
+
 // CreateSession implements [userpool.Sessions].
 func (s UserPools) CreateSession(ctx context.Context, p guard.Permit, v userpool.Session) error {
+	methods, err := toJSON(v.Methods)
+	if err != nil {
+		return err
+	}
 	return s.DB.change(ctx, p, userpool.ActionCreateSession, v.Resource(), func(ctx context.Context, tx *txn) error {
 		if err := lockUser(ctx, tx, v.Pool, v.UserID); err != nil {
 			return err
 		}
 		return must(ctx, tx, userpool.Exists("session", v.ID),
-			`INSERT INTO sessions (token_hash, id, pool, user_id, auth_time, last_used, expires) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
-			v.TokenHash.String(), v.ID, v.Pool, v.UserID, ms(v.AuthTime), ms(v.LastUsedAt), ms(v.ExpiresAt))
+			`INSERT INTO sessions (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
+			v.TokenHash.String(), v.ID, v.Pool, v.UserID, methods, v.Address, v.Agent, ms(v.AuthTime), ms(v.LastUsedAt), ms(v.ExpiresAt))
 	})
 }
 
@@ -29,11 +47,26 @@ func lockUser(ctx context.Context, tx *txn, pool, id string) error {
 
 // Session implements [userpool.Sessions].
 func (s UserPools) Session(ctx context.Context, pool string, tokenHash secret.Hash) (userpool.Session, error) {
-	v := userpool.Session{Pool: pool, TokenHash: tokenHash}
-	err := row(ctx, s.DB.read, userpool.NotFound("session", ""), func(sc scanner) error {
-		return sc.Scan(&v.ID, &v.UserID, timeMS{&v.AuthTime}, timeMS{&v.LastUsedAt}, timeMS{&v.ExpiresAt})
-	}, `SELECT id, user_id, auth_time, last_used, expires FROM sessions WHERE token_hash = $1 AND pool = $2`, tokenHash.String(), pool)
+	var v userpool.Session
+	err := row(ctx, s.DB.read, userpool.NotFound("session", ""), scanSession(&v),
+		`SELECT `+sessionColumns+` FROM sessions WHERE token_hash = $1 AND pool = $2`, tokenHash.String(), pool)
 	return v, err
+}
+
+// SessionsOf implements [userpool.Sessions].
+func (s UserPools) SessionsOf(ctx context.Context, pool, userID string) ([]userpool.Session, error) {
+	return sessionList(ctx, s.DB.read, `SELECT `+sessionColumns+` FROM sessions WHERE pool = $1 AND user_id = $2 ORDER BY auth_time DESC, id LIMIT 1000`, pool, userID)
+}
+
+func sessionList(ctx context.Context, q querier, text string, args ...any) ([]userpool.Session, error) {
+	var list []userpool.Session
+	err := rows(ctx, q, func(sc scanner) error {
+		var v userpool.Session
+		err := scanSession(&v)(sc)
+		list = append(list, v)
+		return err
+	}, text, args...)
+	return list, err
 }
 
 // ExtendSession implements [userpool.Sessions].
@@ -48,6 +81,17 @@ func (s UserPools) EndSession(ctx context.Context, p guard.Permit, pool, id stri
 	return s.DB.change(ctx, p, userpool.ActionEndSession, userpool.SessionResource(pool, id), func(ctx context.Context, tx *txn) error {
 		return must(ctx, tx, userpool.NotFound("session", id), `DELETE FROM sessions WHERE pool = $1 AND id = $2`, pool, id)
 	})
+}
+
+// EndSessions implements [userpool.Sessions].
+func (s UserPools) EndSessions(ctx context.Context, p guard.Permit, pool, userID, except string) ([]userpool.Session, error) {
+	var ended []userpool.Session
+	err := s.DB.change(ctx, p, userpool.ActionEndSession, userpool.UserResource(pool, userID), func(ctx context.Context, tx *txn) error {
+		var err error
+		ended, err = sessionList(ctx, tx, `DELETE FROM sessions WHERE pool = $1 AND user_id = $2 AND id <> $3 RETURNING `+sessionColumns, pool, userID, except)
+		return err
+	})
+	return ended, err
 }
 
 // Sweep implements [userpool.Sessions].
@@ -73,8 +117,14 @@ func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int,
 	return int(swept), err
 }
 
+const codeColumns = `id, pool, client_id, redirect_uri, challenge, nonce, scopes, resources, user_id, session_id, family_id, auth_time, expires, redeemed`
+
 // CreateCode implements [userpool.Codes].
 func (s UserPools) CreateCode(ctx context.Context, p guard.Permit, c userpool.Code) error {
+	resources, err := toJSON(c.Resources)
+	if err != nil {
+		return err
+	}
 	return s.DB.change(ctx, p, userpool.ActionCreateCode, c.Resource(), func(ctx context.Context, tx *txn) error {
 		if err := lockUser(ctx, tx, c.Pool, c.UserID); err != nil {
 			return err
@@ -83,18 +133,19 @@ func (s UserPools) CreateCode(ctx context.Context, p guard.Permit, c userpool.Co
 			return err
 		}
 		return must(ctx, tx, userpool.Exists("code", c.ID),
-			`INSERT INTO codes (hash, id, pool, client_id, redirect_uri, challenge, nonce, scopes, user_id, auth_time, expires, redeemed)
-			 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
-			c.Hash.String(), c.ID, c.Pool, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.Scopes.String(), c.UserID, ms(c.AuthTime), ms(c.ExpiresAt), ms(c.RedeemedAt))
+			`INSERT INTO codes (hash, `+codeColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING`,
+			c.Hash.String(), c.ID, c.Pool, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.Scopes.String(), resources, c.UserID, c.SessionID, c.FamilyID,
+			ms(c.AuthTime), ms(c.ExpiresAt), ms(c.RedeemedAt))
 	})
 }
 
 // Code implements [userpool.Codes].
 func (s UserPools) Code(ctx context.Context, pool string, hash secret.Hash) (userpool.Code, error) {
-	c := userpool.Code{Pool: pool, Hash: hash}
+	c := userpool.Code{Hash: hash}
 	err := row(ctx, s.DB.read, userpool.NotFound("code", ""), func(sc scanner) error {
-		return sc.Scan(&c.ID, &c.ClientID, &c.RedirectURI, &c.Challenge, &c.Nonce, scopesText{&c.Scopes}, &c.UserID, timeMS{&c.AuthTime}, timeMS{&c.ExpiresAt}, timeMS{&c.RedeemedAt})
-	}, `SELECT id, client_id, redirect_uri, challenge, nonce, scopes, user_id, auth_time, expires, redeemed FROM codes WHERE hash = $1 AND pool = $2`, hash.String(), pool)
+		return sc.Scan(&c.ID, &c.Pool, &c.ClientID, &c.RedirectURI, &c.Challenge, &c.Nonce, scopesText{&c.Scopes}, jsonText{&c.Resources}, &c.UserID, &c.SessionID, &c.FamilyID,
+			timeMS{&c.AuthTime}, timeMS{&c.ExpiresAt}, timeMS{&c.RedeemedAt})
+	}, `SELECT `+codeColumns+` FROM codes WHERE hash = $1 AND pool = $2`, hash.String(), pool)
 	return c, err
 }
 

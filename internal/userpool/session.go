@@ -23,16 +23,19 @@ type Session struct {
 	Pool       string
 	TokenHash  secret.Hash // see [HashSession]
 	UserID     string
+	Methods    []string  // how the person proved who he is (RFC 8176): pwd, otp, hwk, mfa, fed
+	Address    string    // from where
+	Agent      string    // with which browser, in its own words; at most 200 bytes
 	AuthTime   time.Time // when the person proved who he is
 	LastUsedAt time.Time
 	ExpiresAt  time.Time // AuthTime + SessionLifetime
 }
 
-// NewSession returns a session that begins now, and its token.
-func NewSession(pool, userID string, now time.Time) (Session, secret.Text) {
+// NewSession returns a session that begins now, proven by the methods, and its token.
+func NewSession(pool, userID string, methods []string, now time.Time) (Session, secret.Text) {
 	token := secret.FromString(name.NewToken("st"))
 	return Session{
-		ID: name.NewID("ses"), Pool: pool, TokenHash: HashSession(token), UserID: userID,
+		ID: name.NewID("ses"), Pool: pool, TokenHash: HashSession(token), UserID: userID, Methods: methods,
 		AuthTime: now, LastUsedAt: now, ExpiresAt: now.Add(SessionLifetime),
 	}, token
 }
@@ -66,7 +69,10 @@ type Code struct {
 	Challenge   string // PKCE S256 challenge; empty: the request had none
 	Nonce       string
 	Scopes      name.Scopes
+	Resources   []string // RFC 8707; empty: tokens for the client itself
 	UserID      string
+	SessionID   string // of the login that it was made in
+	FamilyID    string // of the tokens that come of it
 	AuthTime    time.Time
 	ExpiresAt   time.Time
 	RedeemedAt  time.Time // zero: not yet

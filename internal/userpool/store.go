@@ -23,12 +23,17 @@ import (
 
 // Pools keeps pools.
 type Pools interface {
-	// CreatePool adds a pool; ActionCreatePool. A pool of that name: Exists("userpool", name).
+	// CreatePool adds a pool with Version 1, whatever pool says; ActionCreatePool. A pool of that name: Exists("userpool", name).
 	CreatePool(ctx context.Context, p guard.Permit, pool Pool) error
 	// Pool returns the pool of that name, or NotFound("userpool", name).
 	Pool(ctx context.Context, name string) (Pool, error)
 	// Pools returns all pools in order of name.
 	Pools(ctx context.Context) ([]Pool, error)
+	// UpdatePool replaces display name and settings if the version still is pool.Version, and counts it up;
+	// ActionUpdatePool. Otherwise Changed("userpool", name), or NotFound.
+	UpdatePool(ctx context.Context, p guard.Permit, pool Pool) error
+	// DeletePool removes a pool with all that it has; ActionDeletePool. NotFound if there is none.
+	DeletePool(ctx context.Context, p guard.Permit, name string) error
 }
 
 // Users keeps users.
@@ -43,7 +48,7 @@ type Users interface {
 	// Users returns at most limit users in order of LoginName, those after the LoginName given.
 	Users(ctx context.Context, pool, after string, limit int) ([]User, error)
 	// UpdateUser replaces the user of the same pool and id if its version still is u.Version, and counts
-	// the version up; ActionUpdateUser. Otherwise Changed("user", id), or NotFound. CreatedAt stays.
+	// the version up; ActionUpdateUser. Otherwise Changed("user", id), or NotFound. CreatedAt stays, and Groups are not looked at.
 	UpdateUser(ctx context.Context, p guard.Permit, u User) error
 	// UpgradePassword replaces the password hash if it still is old, counting the version up and leaving
 	// PasswordChangedAt; ActionUpgradePassword. Otherwise Changed("user", id), or NotFound.
@@ -80,6 +85,11 @@ type Sessions interface {
 	ExtendSession(ctx context.Context, p guard.Permit, pool, id string, usedAt time.Time) error
 	// EndSession removes a session; ActionEndSession. NotFound("session", id) if it has ended.
 	EndSession(ctx context.Context, p guard.Permit, pool, id string) error
+	// SessionsOf returns the user's sessions, dead or alive, the newest first; at most 1000.
+	SessionsOf(ctx context.Context, pool, userID string) ([]Session, error)
+	// EndSessions removes all sessions of a user but the one with the id except, which may be empty;
+	// ActionEndSession on the user's Resource. It returns those that it removed.
+	EndSessions(ctx context.Context, p guard.Permit, pool, userID, except string) ([]Session, error)
 	// Sweep removes the sessions and codes of all pools whose ExpiresAt is before t, returning how many;
 	// ActionSweep on SweepResource. The entry is committed only when something was removed.
 	Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error)
@@ -106,6 +116,10 @@ type Consents interface {
 	Consent(ctx context.Context, pool, userID, clientID string) (name.Scopes, error)
 	// SetConsent remembers c in place of what the user allowed this client before; ActionSetConsent.
 	SetConsent(ctx context.Context, p guard.Permit, c Consent) error
+	// ConsentsOf returns what the user allowed, in order of client id.
+	ConsentsOf(ctx context.Context, pool, userID string) ([]Consent, error)
+	// DeleteConsent forgets what the user allowed a client; ActionDeleteConsent. NotFound("consent", "") if that is nothing.
+	DeleteConsent(ctx context.Context, p guard.Permit, c Consent) error
 }
 
 // Stores are all stores of this package together, for wiring and for the suite.
@@ -116,6 +130,7 @@ type Stores interface {
 	Sessions
 	Codes
 	Consents
+	Groups
 }
 
 // NotFound returns the fault for something that is not there. what is the

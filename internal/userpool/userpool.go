@@ -26,6 +26,8 @@ import (
 // demands a permit for one of them on the Resource of what it changes.
 const (
 	ActionCreatePool      guard.Action = "userpool.create"
+	ActionUpdatePool      guard.Action = "userpool.update"
+	ActionDeletePool      guard.Action = "userpool.delete"
 	ActionCreateUser      guard.Action = "user.create"
 	ActionUpdateUser      guard.Action = "user.update"
 	ActionUpgradePassword guard.Action = "user.upgrade-password"
@@ -40,13 +42,16 @@ const (
 	ActionCreateCode      guard.Action = "code.create"
 	ActionRedeemCode      guard.Action = "code.redeem"
 	ActionSetConsent      guard.Action = "consent.set"
+	ActionDeleteConsent   guard.Action = "consent.delete"
 )
 
 // Pool is a namespace of users and clients with its own issuer.
 type Pool struct {
 	Name        string // see [name.Check]; part of the issuer, so it never changes
 	DisplayName string // what people see; may be empty, then Name is shown
+	Settings    Settings
 	CreatedAt   time.Time
+	Version     int64 // 1 when created, one more with every change
 }
 
 // Resource returns what guard permits about the pool name.
@@ -70,7 +75,10 @@ func (p Pool) Check() error {
 	if err := name.Check("user pool", p.Name); err != nil {
 		return err
 	}
-	return checkText("display name", p.DisplayName)
+	if err := checkText("display name", p.DisplayName); err != nil {
+		return err
+	}
+	return p.Settings.Check()
 }
 
 // Issuer returns the issuer URL of a pool: an identifier, compared byte by
@@ -87,18 +95,23 @@ func PoolOfIssuer(publicURL, issuer string) (pool string, ok bool) {
 
 // User is a person of a pool.
 type User struct {
-	ID                string // "usr_…": the subject in tokens; never reused
-	Pool              string
-	UserName          string // unique in the pool without regard to case; see [LoginName]
-	DisplayName       string
-	Email             string
-	EmailVerified     bool
-	Phone             string
-	PasswordHash      secret.Text // PHC string, see [Hasher]; empty: no login by password
-	PasswordChangedAt time.Time   // sessions that began before are void
-	Disabled          bool
-	CreatedAt         time.Time
-	Version           int64 // 1 when created, one more with every change
+	ID                 string // "usr_…": the subject in tokens; never reused
+	Pool               string
+	UserName           string // unique in the pool without regard to case; see [LoginName]
+	DisplayName        string
+	Email              string
+	EmailVerified      bool
+	Phone              string
+	PasswordHash       secret.Text   // PHC string, see [Hasher]; empty: no login by password
+	FormerPasswords    []secret.Text // hashes, the newest first; at most as many as the pool's policy looks at
+	PasswordChangedAt  time.Time     // sessions that began before are void
+	MustChangePassword bool          // the password is temporary: a login with it ends in choosing another
+	Attributes         map[string]string
+	Groups             []string // names of the groups that the user is in, in order; see [Groups]
+	ExternalID         string   // what a provisioning system (SCIM) calls the user; may be empty
+	Disabled           bool
+	CreatedAt          time.Time
+	Version            int64 // 1 when created, one more with every change
 }
 
 // UserResource returns what guard permits about a user.
@@ -148,6 +161,30 @@ func (u User) Check() error {
 		return fault.New(fault.Invalid, "phone_invalid", "%q is not a phone number", name.Clip(u.Phone, 80)).
 			WithFix("give digits with the country code, such as +86 10 1234 5678")
 	}
+	if err := checkText("external id", u.ExternalID); err != nil {
+		return err
+	}
+	return checkAttributes(u.Attributes)
+}
+
+// The bounds of a user's attributes: they travel in tokens.
+const maxAttributes = 32
+
+var attributeShape = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
+
+func checkAttributes(attributes map[string]string) error {
+	if len(attributes) > maxAttributes {
+		return fault.New(fault.Invalid, "attribute_invalid", "the user has %d attributes", len(attributes)).WithFix("give at most %d", maxAttributes)
+	}
+	for key, value := range attributes {
+		if !attributeShape.MatchString(key) {
+			return fault.New(fault.Invalid, "attribute_invalid", "%q is not the name of an attribute", name.Clip(key, 80)).
+				WithFix("use letters, digits and _, beginning with a letter")
+		}
+		if err := checkText("attribute "+key, value); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -174,20 +211,55 @@ const (
 	Public ClientType = "public" // runs at the user's: no secret, PKCE required
 )
 
-// Client is an application that logs users of a pool in.
+// Client is an application that logs users of a pool in, or that gets tokens of
+// the pool for itself.
 type Client struct {
 	ID                     string // "cli_…": client_id, and aud of its tokens
 	Pool                   string
 	Name                   string // unique in the pool; people see it on the consent page
 	Type                   ClientType
-	SecretHash             string   // [HashSecret] of the secret; empty for a public client
+	Origin                 ClientOrigin
+	AuthMethod             string   // how it authenticates: one of [AuthMethods]
+	SecretHash             string   // [HashSecret] of the secret; empty for a client without one
+	Keys                   string   // its public keys (RFC 7517 key set); empty: none, or KeysURI
+	KeysURI                string   // where its public keys are; empty: none, or Keys
+	Algorithm              string   // that the pool signs its tokens with; empty: the pool's
+	Grants                 []string // the grant types that it may use (RFC 6749, section 4; RFC 8628; RFC 8693)
 	RedirectURIs           []string // compared byte by byte
 	PostLogoutRedirectURIs []string // compared byte by byte
+	BackchannelLogoutURI   string   // is told when a session ends (OpenID Connect Back-Channel Logout 1.0); may be empty
 	Scopes                 name.Scopes
+	Audiences              []string // resources (RFC 8707) that it may ask tokens for, besides itself
+	RequirePushed          bool     // its authorization requests are pushed (RFC 9126)
 	AccessTokenLifetime    time.Duration
+	RefreshLifetime        time.Duration // of a family of refresh tokens, from the login
+	RefreshIdle            time.Duration // without a refresh
+	RegistrationHash       string        // of the registration access token (RFC 7592); empty: none
 	CreatedAt              time.Time
 	Version                int64 // 1 when created, one more with every change
 }
+
+// ClientOrigin says who made a client.
+type ClientOrigin string
+
+// The origins of clients.
+const (
+	ByOperator     ClientOrigin = "operator"
+	ByRegistration ClientOrigin = "registered" // itself (RFC 7591)
+	ByDocument     ClientOrigin = "document"   // its Client ID Metadata Document says all about it
+)
+
+// ClientSecret is the AuthMethod of a client that may send its secret in either
+// way. The other methods have the names of the registry (RFC 7591, section 2).
+const ClientSecret = "client_secret"
+
+// AuthMethods are the ways in which clients authenticate.
+func AuthMethods() []string {
+	return []string{ClientSecret, oauth.ClientSecretBasic, oauth.ClientSecretPost, oauth.PrivateKeyJWT, oauth.ClientAuthNone}
+}
+
+// HasGrant reports whether the client may use a grant type.
+func (c Client) HasGrant(grant string) bool { return slices.Contains(c.Grants, grant) }
 
 // ClientResource returns what guard permits about a client.
 func ClientResource(pool, id string) guard.Resource {
@@ -208,12 +280,36 @@ const (
 	MaxAccessTokenLifetime = 24 * time.Hour
 )
 
+// The lifetimes of refresh tokens of clients that name none.
+const (
+	DefaultRefreshLifetime = 30 * 24 * time.Hour
+	DefaultRefreshIdle     = 7 * 24 * time.Hour
+	MaxRefreshLifetime     = 365 * 24 * time.Hour
+)
+
 // maxURIs bounds each list of URIs of a client.
 const maxURIs = 20
 
-// KnownScopes are the scopes that a pool understands (OpenID Connect Core 1.0,
-// section 5.4).
-func KnownScopes() []string { return []string{"openid", "profile", "email", "phone"} }
+// KnownScopes are the scopes that a pool itself understands (OpenID Connect Core
+// 1.0, sections 5.4 and 11). A client may have others: those of the resources that
+// it gets tokens for.
+func KnownScopes() []string {
+	return []string{"openid", "profile", "email", "phone", "groups", "offline_access"}
+}
+
+// NewClient returns a client with a fresh id and the defaults of its type. It
+// still lacks redirect URIs and, if it is of type [Web], the hash of a secret.
+func NewClient(pool, clientName string, kind ClientType, now time.Time) Client {
+	c := Client{
+		ID: name.NewID("cli"), Pool: pool, Name: clientName, Type: kind, Origin: ByOperator, AuthMethod: ClientSecret,
+		Grants:              []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken},
+		AccessTokenLifetime: DefaultAccessTokenLifetime, RefreshLifetime: DefaultRefreshLifetime, RefreshIdle: DefaultRefreshIdle, CreatedAt: now,
+	}
+	if kind == Public {
+		c.AuthMethod = oauth.ClientAuthNone
+	}
+	return c
+}
 
 // Check returns a fault of kind Invalid unless c may be stored.
 func (c Client) Check() error {
@@ -224,10 +320,35 @@ func (c Client) Check() error {
 		return fault.New(fault.Invalid, "client_type_invalid", "client type %q is not known", name.Clip(string(c.Type), 40)).
 			WithFix("use %q for an application with a server, %q for one without", Web, Public)
 	}
-	if (c.Type == Web) == (c.SecretHash == "") {
-		return fault.New(fault.Invalid, "client_secret_invalid", "a client of type %q has a secret, one of type %q has none", Web, Public)
+	for _, check := range []func() error{c.checkAuth, c.checkURIs, c.checkScopes, c.checkLifetimes} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
-	if len(c.RedirectURIs) == 0 || len(c.RedirectURIs) > maxURIs || len(c.PostLogoutRedirectURIs) > maxURIs {
+	return nil
+}
+
+func (c Client) checkAuth() error {
+	if !slices.Contains(AuthMethods(), c.AuthMethod) || (c.Type == Public) != (c.AuthMethod == oauth.ClientAuthNone) {
+		return fault.New(fault.Invalid, "auth_method_invalid", "a client of type %q cannot authenticate by %q", c.Type, name.Clip(c.AuthMethod, 40)).
+			WithFix("use %q for a client of type %q, and one of %v for one of type %q", oauth.ClientAuthNone, Public, AuthMethods(), Web)
+	}
+	withSecret := c.Type == Web && c.AuthMethod != oauth.PrivateKeyJWT
+	if withSecret != (c.SecretHash != "") {
+		return fault.New(fault.Invalid, "client_secret_invalid", "a client that authenticates by %q has a secret, or none where it needs one", c.AuthMethod)
+	}
+	if c.Algorithm != "" && !slices.Contains(Algorithms(), c.Algorithm) {
+		return fault.New(fault.Invalid, "algorithm_invalid", "tokens cannot be signed with %q", name.Clip(c.Algorithm, 40)).WithFix("choose from %v", Algorithms())
+	}
+	return nil
+}
+
+func (c Client) checkURIs() error {
+	least := 0
+	if c.HasGrant(oauth.GrantAuthorizationCode) {
+		least = 1
+	}
+	if len(c.RedirectURIs) < least || len(c.RedirectURIs) > maxURIs || len(c.PostLogoutRedirectURIs) > maxURIs {
 		return fault.New(fault.Invalid, "redirect_uri_invalid", "client %q has %d redirect URIs and %d for logout", c.Name,
 			len(c.RedirectURIs), len(c.PostLogoutRedirectURIs)).WithFix("register 1 to %d redirect URIs and at most %d for logout", maxURIs, maxURIs)
 	}
@@ -236,17 +357,24 @@ func (c Client) Check() error {
 			return err
 		}
 	}
-	known, err := name.NewScopes(KnownScopes()...)
-	if err != nil {
-		return err
+	return nil
+}
+
+func (c Client) checkScopes() error {
+	if c.Scopes.Len() == 0 && c.HasGrant(oauth.GrantAuthorizationCode) {
+		return fault.New(fault.Invalid, "scope_missing", "client %q may ask for nothing", c.Name).WithFix("give it scopes, such as %v", KnownScopes())
 	}
-	if unknown := known.Missing(c.Scopes); unknown.Len() > 0 || c.Scopes.Len() == 0 {
-		return fault.New(fault.Invalid, "scope_unknown", "a client of a user pool cannot have the scopes %q", unknown).
-			WithFix("choose from %s", known)
-	}
+	return nil
+}
+
+func (c Client) checkLifetimes() error {
 	if c.AccessTokenLifetime < MinAccessTokenLifetime || c.AccessTokenLifetime > MaxAccessTokenLifetime {
 		return fault.New(fault.Invalid, "lifetime_invalid", "an access token cannot live for %s", c.AccessTokenLifetime).
 			WithFix("choose from %s to %s", MinAccessTokenLifetime, MaxAccessTokenLifetime)
+	}
+	if c.RefreshIdle < MinAccessTokenLifetime || c.RefreshIdle > c.RefreshLifetime || c.RefreshLifetime > MaxRefreshLifetime {
+		return fault.New(fault.Invalid, "lifetime_invalid", "refresh tokens cannot live for %s, and %s unused", c.RefreshLifetime, c.RefreshIdle).
+			WithFix("choose at least %s unused, and at most %s", MinAccessTokenLifetime, MaxRefreshLifetime)
 	}
 	return nil
 }

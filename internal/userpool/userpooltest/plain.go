@@ -23,6 +23,26 @@ func testPools(t *testing.T, s *suite) {
 	s.must(err)
 	s.same("the pools", all, []userpool.Pool{guests, staff})
 	s.code(s.CreatePool(s.ctx(), s.permit(userpool.ActionCreatePool, staff.Resource()), staff), "userpool_exists")
+
+	staff.DisplayName = "Everybody"
+	staff.Settings.SignUp, staff.Settings.Look = true, userpool.Look{Color: "#112233", Logo: []byte{1, 0, 255}, LogoType: "image/png"}
+	update := s.permit(userpool.ActionUpdatePool, staff.Resource())
+	s.must(s.UpdatePool(s.ctx(), update, staff))
+	s.code(s.UpdatePool(s.ctx(), update, staff), "userpool_changed")
+	staff.Version = 2
+	got, err = s.Pool(s.ctx(), "staff")
+	s.must(err)
+	s.same("the changed pool", got, staff)
+	gone := userpool.Pool{Name: "gone", Version: 1}
+	s.code(s.UpdatePool(s.ctx(), s.permit(userpool.ActionUpdatePool, gone.Resource()), gone), "userpool_not_found")
+
+	s.addUser("staff", "zhang")
+	drop := s.permit(userpool.ActionDeletePool, staff.Resource())
+	s.must(s.DeletePool(s.ctx(), drop, "staff"))
+	s.code(s.DeletePool(s.ctx(), drop, "staff"), "userpool_not_found")
+	users, err := s.Users(s.ctx(), "staff", "", 10)
+	s.must(err)
+	s.same("users of a pool that is gone", len(users), 0)
 }
 
 func testUsers(t *testing.T, s *suite) {

@@ -35,6 +35,9 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"plain/sessions":            testSessions,
 		"plain/codes":               testCodes,
 		"plain/consents":            testConsents,
+		"plain/groups":              testGroups,
+		"plain/lists of sessions":   testSessionLists,
+		"plain/lists of consents":   testConsentLists,
 		"plain/sweep":               testSweep,
 		"plain/pools are apart":     testIsolation,
 		"transactional/permits":     testPermits,
@@ -137,9 +140,9 @@ func (s *suite) scopes(param string) name.Scopes {
 
 func (s *suite) addPool(poolName string) userpool.Pool {
 	s.t.Helper()
-	p := userpool.Pool{Name: poolName, DisplayName: "Pool " + poolName, CreatedAt: start}
+	p := userpool.Pool{Name: poolName, DisplayName: "Pool " + poolName, Settings: userpool.DefaultSettings(), CreatedAt: start}
 	s.must(s.CreatePool(s.ctx(), s.permit(userpool.ActionCreatePool, p.Resource()), p))
-	p.CreatedAt = kept(start)
+	p.Version, p.CreatedAt = 1, kept(start)
 	return p
 }
 
@@ -147,6 +150,7 @@ func newUser(pool, userName string) userpool.User {
 	return userpool.User{
 		ID: name.NewID("usr"), Pool: pool, UserName: userName, DisplayName: "张三", Email: userName + "@example.com", EmailVerified: true,
 		Phone: "+86 10 1234 5678", PasswordHash: secret.FromString("$argon2id$hash of " + userName), PasswordChangedAt: start, CreatedAt: start,
+		FormerPasswords: []secret.Text{secret.FromString("$argon2id$former")}, MustChangePassword: true, Attributes: map[string]string{"department": "研发"}, ExternalID: "x-" + userName,
 	}
 }
 
@@ -159,12 +163,13 @@ func (s *suite) addUser(pool, userName string) userpool.User {
 }
 
 func (s *suite) newClient(pool, clientName string) userpool.Client {
-	return userpool.Client{
-		ID: name.NewID("cli"), Pool: pool, Name: clientName, Type: userpool.Web, SecretHash: userpool.HashSecret(userpool.NewSecret()),
-		RedirectURIs:           []string{"https://b.example/callback", "https://a.example/callback"},
-		PostLogoutRedirectURIs: []string{"https://b.example/"}, Scopes: s.scopes("openid profile"),
-		AccessTokenLifetime: userpool.DefaultAccessTokenLifetime, CreatedAt: start,
-	}
+	c := userpool.NewClient(pool, clientName, userpool.Web, start)
+	c.SecretHash, c.Scopes = userpool.HashSecret(userpool.NewSecret()), s.scopes("openid profile")
+	c.RedirectURIs = []string{"https://b.example/callback", "https://a.example/callback"}
+	c.PostLogoutRedirectURIs = []string{"https://b.example/"}
+	c.Audiences, c.BackchannelLogoutURI, c.RequirePushed = []string{"https://api.example/"}, "https://b.example/logout", true
+	c.Keys, c.Algorithm, c.RegistrationHash = `{"keys":[]}`, "EdDSA", "hash"
+	return c
 }
 
 func (s *suite) addClient(pool, clientName string) userpool.Client {
@@ -177,7 +182,7 @@ func (s *suite) addClient(pool, clientName string) userpool.Client {
 
 func (s *suite) addSession(u userpool.User) userpool.Session {
 	s.t.Helper()
-	n, _ := userpool.NewSession(u.Pool, u.ID, start)
+	n, _ := userpool.NewSession(u.Pool, u.ID, []string{"pwd", "otp"}, start)
 	s.must(s.CreateSession(s.ctx(), s.permit(userpool.ActionCreateSession, n.Resource()), n))
 	n.AuthTime, n.LastUsedAt, n.ExpiresAt = kept(n.AuthTime), kept(n.LastUsedAt), kept(n.ExpiresAt)
 	return n
@@ -188,6 +193,7 @@ func (s *suite) addCode(u userpool.User, c userpool.Client) userpool.Code {
 	n := userpool.Code{
 		Hash: userpool.HashCode(userpool.NewCode()), ID: name.NewID("code"), Pool: u.Pool, ClientID: c.ID, RedirectURI: c.RedirectURIs[0],
 		Challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", Nonce: "n-0S6_WzA2Mj", Scopes: s.scopes("openid profile"),
+		Resources: []string{"https://api.example/"}, SessionID: "ses_1", FamilyID: "fam_1",
 		UserID: u.ID, AuthTime: start, ExpiresAt: start.Add(userpool.CodeLifetime),
 	}
 	s.must(s.CreateCode(s.ctx(), s.permit(userpool.ActionCreateCode, n.Resource()), n))
