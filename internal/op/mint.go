@@ -3,6 +3,7 @@ package op
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -11,7 +12,6 @@ import (
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
-	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
@@ -52,7 +52,7 @@ func profileOf(u userpool.User, scopes name.Scopes) profile {
 	return p
 }
 
-// login are the claims about how and when a person proved who he is (OpenID
+// loginClaims are those about how and when a person proved who he is (OpenID
 // Connect Core 1.0, section 2; sid: Back-Channel Logout 1.0, section 2.1).
 type loginClaims struct {
 	AuthTime int64    `json:"auth_time,omitempty"`
@@ -143,7 +143,7 @@ type order struct {
 
 // access makes an access token.
 func (m minter) access(ctx context.Context, o order) (tokens, error) {
-	keys, err := m.keys.of(ctx, o.pool, o.client)
+	key, err := m.keys.signer(ctx, o.pool, o.client)
 	if err != nil {
 		return tokens{}, err
 	}
@@ -164,7 +164,7 @@ func (m minter) access(ctx context.Context, o order) (tokens, error) {
 	if len(o.audience) == 0 {
 		claims.Audience = audience{o.client.ID}
 	}
-	signed, err := jwt.Sign(keys.signer, accessTokenType, claims)
+	signed, err := jwt.Sign(key, accessTokenType, claims)
 	return tokens{
 		AccessToken: signed, TokenType: oauth.TokenTypeBearer, ExpiresIn: claims.ExpiresAt - claims.IssuedAt, Scope: claims.Scope, id: claims.ID,
 	}, err
@@ -176,23 +176,27 @@ func (m minter) mint(ctx context.Context, o order) (tokens, error) {
 	if err != nil || !o.scopes.Has(oauth.ScopeOpenID) {
 		return t, err
 	}
-	keys, err := m.keys.of(ctx, o.pool, o.client)
+	key, err := m.keys.signer(ctx, o.pool, o.client)
 	if err != nil {
 		return tokens{}, err
 	}
 	now := m.Now()
-	// SHA-256 goes with all algorithms of Deputy (OpenID Connect Core 1.0, section 3.1.3.6); with EdDSA it is
-	// what implementations agree on but for SHA-512 of Ed25519: see accessHash.
-	t.IDToken, err = jwt.Sign(keys.signer, idTokenType, idClaims{
+	t.IDToken, err = jwt.Sign(key, idTokenType, idClaims{
 		Issuer: m.Issuer(o.pool), Subject: o.user.ID, Audience: o.client.ID, IssuedAt: now.Unix(), ExpiresAt: now.Add(idTokenLifetime).Unix(),
-		Nonce: o.nonce, AccessTokenHash: accessHash(t.AccessToken), loginClaims: loginOf(o.family), profile: profileOf(o.user, o.scopes),
+		Nonce: o.nonce, AccessTokenHash: accessHash(key.Algorithm, t.AccessToken), loginClaims: loginOf(o.family), profile: profileOf(o.user, o.scopes),
 	})
 	return t, err
 }
 
-func accessHash(access string) string {
-	half := sha256.Sum256([]byte(access))
-	return base64.RawURLEncoding.EncodeToString(half[:16])
+// accessHash is half of the hash that belongs to the algorithm of the ID token
+// (OpenID Connect Core 1.0, section 3.1.3.6); that of Ed25519 is SHA-512.
+func accessHash(algorithm, access string) string {
+	if algorithm == jwt.EdDSA {
+		sum := sha512.Sum512([]byte(access))
+		return base64.RawURLEncoding.EncodeToString(sum[:32])
+	}
+	sum := sha256.Sum256([]byte(access))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // accessTokenID returns a fresh id for an access token. It begins with the
@@ -213,57 +217,4 @@ func familyID(tokenID string) string {
 		return ""
 	}
 	return id
-}
-
-// authorized is what a person authorized a client to, before anything of it
-// was redeemed.
-type authorized struct {
-	user      userpool.User
-	sessionID string // empty: no session of a browser
-	scopes    name.Scopes
-	resources []string
-	authTime  time.Time
-	methods   []string
-	nonce     string
-}
-
-// begin makes the tokens of a family that begins now, and the family, which the
-// caller stores together with what was redeemed for it. The tokens are released
-// when that is done.
-//
-// A client whose grants have refresh_token gets a refresh token, whether or not
-// the scope offline_access was granted: that scope is what lets it outlive the
-// login (see [userpool.Family]). Simple clients never ask for it and expect to
-// be kept logged in all the same.
-func (m minter) begin(ctx context.Context, q tokenRequest, a authorized) (userpool.Beginning, tokens, error) {
-	audience, err := narrowResources(q.form, a.resources)
-	if err != nil {
-		return userpool.Beginning{}, tokens{}, err
-	}
-	now := m.Now()
-	b := userpool.Beginning{Family: userpool.Family{
-		ID: name.NewID("fam"), Pool: q.pool.Name, ClientID: q.client.ID, UserID: a.user.ID, SessionID: a.sessionID,
-		Offline: a.scopes.Has(scopeOffline), Scopes: a.scopes, Resources: a.resources, AuthTime: a.authTime, Methods: a.methods,
-		CreatedAt: now, ExpiresAt: now.Add(q.client.AccessTokenLifetime),
-	}}
-	var value secret.Text
-	if q.client.Grants.Has(oauth.GrantRefreshToken) {
-		b.First, value = userpool.NewRefresh(1)
-		b.Family.Head, b.Family.AdvancedAt = 1, now
-		b.Family.ExpiresAt, b.Family.IdleExpiresAt = now.Add(q.client.RefreshLifetime), idleEnd(q.client, now)
-	}
-	t, err := m.mint(ctx, order{pool: q.pool, client: q.client, user: a.user, family: b.Family, scopes: a.scopes, audience: audience, nonce: a.nonce})
-	t.RefreshToken = value.RevealString()
-	return b, t, err
-}
-
-// scopeOffline asks for access while the user is away (OpenID Connect Core 1.0, section 11).
-const scopeOffline = "offline_access"
-
-// idleEnd returns when a refresh token that is made now dies of not being used.
-func idleEnd(c userpool.Client, now time.Time) time.Time {
-	if c.RefreshIdle == 0 {
-		return time.Time{}
-	}
-	return now.Add(c.RefreshIdle)
 }

@@ -98,6 +98,21 @@ func (s UserPools) EndFamily(ctx context.Context, p guard.Permit, pool, id strin
 	})
 }
 
+// endWithSession ends the families that do not outlive the session, at the time
+// of the permit's entry.
+func endWithSession(ctx context.Context, tx *txn, p guard.Permit, pool, session string) error {
+	_, err := exec(ctx, tx, `UPDATE families SET ended = $1, ending = $2 WHERE pool = $3 AND session_id = $4 AND NOT offline AND ended = 0`,
+		ms(p.Entry().Time), string(userpool.EndedByLogout), pool, session)
+	return err
+}
+
+// endWithConsent ends the families of what the user allowed the client.
+func endWithConsent(ctx context.Context, tx *txn, p guard.Permit, c userpool.Consent) error {
+	_, err := exec(ctx, tx, `UPDATE families SET ended = $1, ending = $2 WHERE pool = $3 AND user_id = $4 AND client_id = $5 AND ended = 0`,
+		ms(p.Entry().Time), string(userpool.EndedByUser), c.Pool, c.UserID, c.ClientID)
+	return err
+}
+
 // sweepFamilies removes the families of all pools that ended or expired before t.
 func sweepFamilies(ctx context.Context, tx *txn, t time.Time) (int64, error) {
 	ended, err := exec(ctx, tx, `DELETE FROM families WHERE ended > 0 AND ended < $1`, ms(t))

@@ -1,6 +1,8 @@
 -- +goose Up
 -- Families of tokens, and the refresh tokens that each of them remembers.
 
+ALTER TABLE codes ADD COLUMN methods TEXT NOT NULL DEFAULT 'null';
+
 CREATE TABLE families (
   pool       TEXT NOT NULL,
   id         TEXT NOT NULL,
@@ -37,3 +39,8 @@ CREATE TABLE refresh_tokens (
   FOREIGN KEY (pool, family) REFERENCES families (pool, id) ON DELETE CASCADE
 );
 CREATE INDEX refresh_tokens_family ON refresh_tokens (pool, family, generation);
+
+-- +goose Down
+DROP TABLE refresh_tokens;
+DROP TABLE families;
+ALTER TABLE codes DROP COLUMN methods;

@@ -1,11 +1,9 @@
 package userpooltest
 
 import (
-	"strconv"
 	"testing"
 	"time"
 
-	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
@@ -14,7 +12,7 @@ import (
 func (s *suite) beginning(c userpool.Code) userpool.Beginning {
 	first, _ := userpool.NewRefresh(1)
 	return userpool.Beginning{First: first, Family: userpool.Family{
-		ID: name.NewID("fam"), Pool: c.Pool, ClientID: c.ClientID, UserID: c.UserID, SessionID: c.SessionID, Scopes: c.Scopes,
+		ID: c.FamilyID, Pool: c.Pool, ClientID: c.ClientID, UserID: c.UserID, SessionID: c.SessionID, Scopes: c.Scopes,
 		Resources: []string{"https://mcp.example/b", "https://mcp.example/a"}, AuthTime: c.AuthTime, Methods: []string{"pwd", "otp", "mfa"},
 		CreatedAt: start, ExpiresAt: start.Add(30 * 24 * time.Hour), IdleExpiresAt: start.Add(24 * time.Hour), Head: 1, AdvancedAt: start,
 	}}
@@ -156,11 +154,47 @@ func testFamiliesEnd(t *testing.T, s *suite) {
 		expect(f, "")
 	}
 	s.consent(user, client, "openid")
-	s.must(s.DeleteConsent(s.ctx(), s.permit(userpool.ActionDeleteConsent, userpool.ConsentResource("staff", user.ID, client.ID)), "staff", user.ID, client.ID))
+	withdrawn := userpool.Consent{Pool: "staff", UserID: user.ID, ClientID: client.ID}
+	s.must(s.DeleteConsent(s.ctx(), s.permit(userpool.ActionDeleteConsent, withdrawn.Resource()), withdrawn))
 	expect(online, userpool.EndedByLogout)
 	expect(offline, userpool.EndedByUser)
 	expect(elsewhere, userpool.EndedByUser)
 	expect(device, "")
+}
+
+// testFamilySweep removes families by their ends, and asks one pool for another's.
+func testFamilySweep(_ *testing.T, s *suite) {
+	s.addPool("staff")
+	s.addPool("guests")
+	user, client := s.addUser("staff", "zhang"), s.addClient("staff", "chat")
+	lives, token := s.addFamily(user, client)
+	ended, reused := s.addFamily(user, client)
+	expired, _ := s.addFamily(user, client, func(f *userpool.Family) { f.ExpiresAt = start.Add(time.Hour) })
+	s.must(s.end(ended, userpool.EndedRefreshReuse))
+	at := expired.ExpiresAt.Add(time.Millisecond)
+	n, err := s.Sweep(s.ctx(), s.permit(userpool.ActionSweep, userpool.SweepResource()), at)
+	s.must(err)
+	s.same("swept families, and their codes", n, 2+3)
+	for _, f := range []userpool.Family{ended, expired} {
+		_, err := s.Family(s.ctx(), "staff", f.ID)
+		s.code(err, "family_not_found")
+	}
+	_, _, err = s.FamilyOf(s.ctx(), "staff", reused.Hash)
+	s.code(err, "family_not_found")
+	s.expectFamily(lives)
+
+	_, err = s.Family(s.ctx(), "guests", lives.ID)
+	s.code(err, "family_not_found")
+	_, _, err = s.FamilyOf(s.ctx(), "guests", token.Hash)
+	s.code(err, "family_not_found")
+	foreign, next := lives, userpool.RefreshToken{Hash: reused.Hash, Generation: 2}
+	foreign.Pool = "guests"
+	s.code(s.advance(foreign, next, at), "family_not_found")
+	s.code(s.end(foreign, userpool.EndedByClient), "family_not_found")
+
+	s.must(s.DeleteClient(s.ctx(), s.permit(userpool.ActionDeleteClient, client.Resource()), "staff", client.ID))
+	_, _, err = s.FamilyOf(s.ctx(), "staff", token.Hash)
+	s.code(err, "family_not_found")
 }
 
 func testOneAdvance(t *testing.T, s *suite) {
@@ -194,12 +228,11 @@ func testOneBeginning(t *testing.T, s *suite) {
 		all[i] = s.beginning(code)
 	}
 	s.same("families of one code", s.race("code_used", func(i int) error { return s.begin(code, all[i]) }), 1)
-	redeemed, err := s.Code(s.ctx(), "staff", code.Hash)
-	s.must(err)
-	for i, b := range all {
-		_, err := s.Family(s.ctx(), "staff", b.Family.ID)
-		if (err == nil) != (b.Family.ID == redeemed.FamilyID) {
-			s.t.Errorf("family %s of %d, where the code has %q: %v", strconv.Quote(b.Family.ID), i, redeemed.FamilyID, err)
+	tokens := 0
+	for _, b := range all {
+		if f, _, err := s.FamilyOf(s.ctx(), "staff", b.First.Hash); err == nil && f.ID == code.FamilyID {
+			tokens++
 		}
 	}
+	s.same("refresh tokens of one code", tokens, 1)
 }
