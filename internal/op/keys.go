@@ -55,7 +55,7 @@ func (k *poolKeys) of(ctx context.Context, pool userpool.Pool, algorithm string)
 	if _, has := cached.signers[algorithm]; fresh && has {
 		return cached, nil
 	}
-	list, err := k.keys.Signing(ctx, "userpool/"+pool.Name, algorithm)
+	list, err := k.keys.Signing(ctx, userpool.KeyOwner(pool.Name), algorithm)
 	if err != nil {
 		return cachedKeys{}, err
 	}

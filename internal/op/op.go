@@ -24,7 +24,7 @@ import (
 // Keys has the signing keys of pools.
 type Keys interface {
 	// Signing returns the owner's keys, oldest first; the last one signs, all verify. An owner without keys
-	// gets one of the given algorithm. The owner of a pool's keys is "userpool/" and the pool's name.
+	// gets one of the given algorithm. See [userpool.KeyOwner].
 	Signing(ctx context.Context, owner, algorithm string) ([]jwt.Key, error)
 }
 
