@@ -17,7 +17,7 @@ import (
 // TestGoClients logs in as Go programs do: golang.org/x/oauth2 for the flow,
 // coreos/go-oidc for discovery, keys and the ID token.
 func TestGoClients(t *testing.T) {
-	for _, algorithm := range []string{jwt.ES256} {
+	for _, algorithm := range userpool.Algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
 			w := newWorld(t, algorithm)
 			c, s := w.client(userpool.Web, nil)
@@ -53,6 +53,19 @@ func TestGoClients(t *testing.T) {
 			if _, err := app.Exchange(ctx, at.Query().Get("code"), oauth2.VerifierOption(verifier)); !errors.As(err, &refused) || refused.ErrorCode != "invalid_grant" {
 				t.Errorf("the code a second time: %v", err)
 			}
+		})
+	}
+}
+
+// TestAlgorithms lets openid-client verify the signatures of each algorithm.
+func TestAlgorithms(t *testing.T) {
+	for _, algorithm := range []string{jwt.EdDSA, jwt.RS256} {
+		t.Run(algorithm, func(t *testing.T) {
+			w := newWorld(t, algorithm)
+			c, s := w.client(userpool.Public, nil)
+			task := w.task("codeFlow", c, "none", s)
+			task["algorithm"] = algorithm
+			want(t, w.person().run(task), w.codeFlow(c))
 		})
 	}
 }
