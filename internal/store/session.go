@@ -109,7 +109,11 @@ func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int,
 		if err != nil {
 			return err
 		}
-		if swept = sessions + codes; swept == 0 {
+		devices, err := exec(ctx, tx, sweepDevices, ms(t))
+		if err != nil {
+			return err
+		}
+		if swept = sessions + codes + devices; swept == 0 {
 			return nil
 		}
 		return s.DB.appendAudit(ctx, tx, p.Entry())

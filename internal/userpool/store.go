@@ -90,7 +90,7 @@ type Sessions interface {
 	// EndSessions removes all sessions of a user but the one with the id except, which may be empty;
 	// ActionEndSession on the user's Resource. It returns those that it removed.
 	EndSessions(ctx context.Context, p guard.Permit, pool, userID, except string) ([]Session, error)
-	// Sweep removes the sessions and codes of all pools whose ExpiresAt is before t, returning how many;
+	// Sweep removes the sessions, codes and devices' requests of all pools whose ExpiresAt is before t, returning how many;
 	// ActionSweep on SweepResource. The entry is committed only when something was removed.
 	Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error)
 }
@@ -129,6 +129,7 @@ type Stores interface {
 	Clients
 	Sessions
 	Codes
+	Devices
 	Consents
 	Groups
 }
@@ -166,6 +167,8 @@ func title(kind string) string {
 		return "user pool"
 	case "code":
 		return "authorization code"
+	case "device":
+		return "device code"
 	default:
 		return kind
 	}
