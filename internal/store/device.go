@@ -68,11 +68,14 @@ func (s UserPools) DecideDevice(ctx context.Context, p guard.Permit, d userpool.
 const countDevice = `SELECT COUNT(*) FROM devices WHERE pool = $1 AND id = $2`
 
 // RedeemDevice implements [userpool.Devices].
-func (s UserPools) RedeemDevice(ctx context.Context, p guard.Permit, pool, id string) error {
+func (s UserPools) RedeemDevice(ctx context.Context, p guard.Permit, pool, id string, b userpool.Beginning) error {
 	return s.DB.change(ctx, p, userpool.ActionRedeemDevice, userpool.DeviceResource(pool, id), func(ctx context.Context, tx *txn) error {
 		err := must(ctx, tx, userpool.DeviceUsed(), `UPDATE devices SET state = $1 WHERE pool = $2 AND id = $3 AND state = $4`,
 			string(userpool.DeviceRedeemed), pool, id, string(userpool.DeviceAllowed))
-		return changedOrGone(ctx, tx, err, "device", pool, id, countDevice)
+		if err != nil {
+			return changedOrGone(ctx, tx, err, "device", pool, id, countDevice)
+		}
+		return beginFamily(ctx, tx, b)
 	})
 }
 

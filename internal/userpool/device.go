@@ -147,9 +147,10 @@ type Devices interface {
 	// DecideDevice sets State, UserID, AuthTime and Methods of a request that is pending; ActionDecideDevice.
 	// Of any number of calls exactly one returns nil; the others get [DeviceDecided]. NotFound("device", id) if there is none.
 	DecideDevice(ctx context.Context, p guard.Permit, d Device) error
-	// RedeemDevice turns a request that was allowed into a redeemed one; ActionRedeemDevice. Of any number of
-	// calls exactly one returns nil; the others get [DeviceUsed]. NotFound("device", id) if there is none.
-	RedeemDevice(ctx context.Context, p guard.Permit, pool, id string) error
+	// RedeemDevice turns a request that was allowed into a redeemed one and begins the family b;
+	// ActionRedeemDevice. Of any number of calls exactly one returns nil; the others get [DeviceUsed].
+	// NotFound("device", id) if there is none.
+	RedeemDevice(ctx context.Context, p guard.Permit, pool, id string, b Beginning) error
 }
 
 // DeviceDecided returns the fault for the second decision about a request.

@@ -164,7 +164,8 @@ func (a *API) Mount(mux *http.ServeMux) {
 			a.fail(w, r, fault.New(fault.Invalid, "method_not_allowed", "%s does not take %s", name.Clip(r.URL.Path, 200), name.Clip(r.Method, 20)).WithFix("use %s", strings.Join(allowed, " or ")))
 		})
 	}
-	mux.HandleFunc(base+"/", func(w http.ResponseWriter, r *http.Request) {
+	// Also for versions that there are not.
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, fault.New(fault.NotFound, "endpoint_not_found", "there is no endpoint %s", name.Clip(r.URL.Path, 200)).WithFix("see %s/openapi.json", a.PublicURL))
 	})
 }

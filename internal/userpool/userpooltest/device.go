@@ -40,8 +40,16 @@ func (s *suite) decide(d userpool.Device) error {
 	return s.DecideDevice(s.ctx(), s.permit(userpool.ActionDecideDevice, d.Resource()), d)
 }
 
+// family returns a family without refresh token that redeeming d may begin.
+func family(d userpool.Device) userpool.Beginning {
+	return userpool.Beginning{Family: userpool.Family{
+		ID: name.NewID("fam"), Pool: d.Pool, ClientID: d.ClientID, UserID: d.UserID, Scopes: d.Scopes, Resources: d.Resources,
+		AuthTime: d.AuthTime, Methods: d.Methods, CreatedAt: start, ExpiresAt: start.Add(time.Hour),
+	}}
+}
+
 func (s *suite) redeemDevice(d userpool.Device) error {
-	return s.RedeemDevice(s.ctx(), s.permit(userpool.ActionRedeemDevice, d.Resource()), d.Pool, d.ID)
+	return s.RedeemDevice(s.ctx(), s.permit(userpool.ActionRedeemDevice, d.Resource()), d.Pool, d.ID, family(d))
 }
 
 // is fails the test unless d is what is stored, under both codes.
@@ -90,10 +98,17 @@ func testDevices(t *testing.T, s *suite) {
 	s.must(s.decide(allowed))
 	s.is(allowed)
 	s.code(s.decide(decided(d, user, userpool.DeviceDenied)), "device_decided")
-	s.must(s.redeemDevice(allowed))
+	b := family(allowed)
+	s.must(s.RedeemDevice(s.ctx(), s.permit(userpool.ActionRedeemDevice, d.Resource()), "staff", d.ID, b))
+	begun, err := s.Family(s.ctx(), "staff", b.Family.ID)
+	s.must(err)
+	s.same("the client of the family", begun.ClientID, client.ID)
 	allowed.State = userpool.DeviceRedeemed
 	s.is(allowed)
-	s.code(s.redeemDevice(allowed), "device_used")
+	again := family(allowed)
+	s.code(s.RedeemDevice(s.ctx(), s.permit(userpool.ActionRedeemDevice, d.Resource()), "staff", d.ID, again), "device_used")
+	_, err = s.Family(s.ctx(), "staff", again.Family.ID)
+	s.code(err, "family_not_found")
 
 	s.must(s.decide(decided(other, user, userpool.DeviceDenied)))
 	s.code(s.redeemDevice(other), "device_used")
@@ -123,7 +138,9 @@ func testDevicePermits(t *testing.T, s *suite) {
 		{userpool.ActionDecideDevice, func(p guard.Permit) error {
 			return s.DecideDevice(s.ctx(), p, decided(d, user, userpool.DeviceAllowed))
 		}},
-		{userpool.ActionRedeemDevice, func(p guard.Permit) error { return s.RedeemDevice(s.ctx(), p, d.Pool, d.ID) }},
+		{userpool.ActionRedeemDevice, func(p guard.Permit) error {
+			return s.RedeemDevice(s.ctx(), p, d.Pool, d.ID, family(decided(d, user, userpool.DeviceAllowed)))
+		}},
 	} {
 		s.code(w.do(guard.Permit{}), "permit_missing")
 		s.code(w.do(s.permit("user.dance", d.Resource())), "permit_mismatch")
@@ -153,7 +170,7 @@ func testOneDevice(t *testing.T, s *suite) {
 	}), 1)
 	d = s.addDevice(client)
 	s.must(s.decide(decided(d, user, userpool.DeviceAllowed)))
-	s.same("redemptions of one request", s.race("device_used", func(int) error { return s.redeemDevice(d) }), 1)
+	s.same("redemptions of one request", s.race("device_used", func(int) error { return s.redeemDevice(decided(d, user, userpool.DeviceAllowed)) }), 1)
 	_, err := s.Device(s.ctx(), "staff", userpool.HashDeviceCode(secret.FromString("dc_unknown")))
 	s.code(err, "device_not_found")
 }
