@@ -49,6 +49,7 @@ type Users interface {
 	Users(ctx context.Context, pool, after string, limit int) ([]User, error)
 	// UpdateUser replaces the user of the same pool and id if its version still is u.Version, and counts
 	// the version up; ActionUpdateUser. Otherwise Changed("user", id), or NotFound. CreatedAt stays, and Groups are not looked at.
+	// It ends the sessions that the change makes void (see [Session.Alive]).
 	UpdateUser(ctx context.Context, p guard.Permit, u User) error
 	// UpgradePassword replaces the password hash if it still is old, counting the version up and leaving
 	// PasswordChangedAt; ActionUpgradePassword. Otherwise Changed("user", id), or NotFound.
@@ -154,6 +155,7 @@ type Stores interface {
 	Codes
 	Devices
 	Families
+	LogoutNotices
 	Consents
 	Groups
 }
