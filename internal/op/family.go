@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
@@ -13,7 +14,7 @@ import (
 // was redeemed.
 type authorized struct {
 	user      userpool.User
-	familyID  string // chosen beforehand; empty: a fresh one
+	familyID  string // chosen beforehand, so that whoever redeems twice is known by it
 	sessionID string // empty: no session of a browser
 	scopes    name.Scopes
 	resources []string
@@ -31,14 +32,14 @@ type authorized struct {
 // login (see [userpool.Family]). Simple clients never ask for it and expect to
 // be kept logged in all the same.
 func (m minter) begin(ctx context.Context, q tokenRequest, a authorized) (userpool.Beginning, tokens, error) {
-	audience, err := narrowResources(q.form, a.resources)
+	audience, err := narrowResources(q.form, a.resources, q.client)
 	if err != nil {
 		return userpool.Beginning{}, tokens{}, err
 	}
 	now := m.Now()
 	b := userpool.Beginning{Family: userpool.Family{
 		ID: a.familyID, Pool: q.pool.Name, ClientID: q.client.ID, UserID: a.user.ID, SessionID: a.sessionID,
-		Offline: a.scopes.Has(scopeOffline), Scopes: a.scopes, Resources: a.resources, AuthTime: a.authTime, Methods: a.methods,
+		Offline: a.scopes.Has(oauth.ScopeOfflineAccess), Scopes: a.scopes, Resources: a.resources, AuthTime: a.authTime, Methods: a.methods,
 		CreatedAt: now, ExpiresAt: now.Add(q.client.AccessTokenLifetime),
 	}}
 	var value secret.Text
@@ -51,6 +52,3 @@ func (m minter) begin(ctx context.Context, q tokenRequest, a authorized) (userpo
 	t.RefreshToken = value.RevealString()
 	return b, t, err
 }
-
-// scopeOffline asks for access while the user is away (OpenID Connect Core 1.0, section 11).
-const scopeOffline = "offline_access"

@@ -3,11 +3,11 @@ package op
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
@@ -26,7 +26,7 @@ type poolKeys struct {
 }
 
 type cachedKeys struct {
-	signers map[string]jwt.Key // the newest key of each algorithm
+	signers map[string]jwt.Key // by algorithm, those that were asked for
 	set     jwt.Set
 	until   time.Time
 }
@@ -36,14 +36,7 @@ type cachedKeys struct {
 func (k *poolKeys) signer(ctx context.Context, pool userpool.Pool, client userpool.Client) (jwt.Key, error) {
 	algorithm := cmp.Or(client.Algorithm, pool.Settings.Algorithm)
 	keys, err := k.of(ctx, pool, algorithm)
-	if err != nil {
-		return jwt.Key{}, err
-	}
-	key, ok := keys.signers[algorithm]
-	if !ok {
-		return jwt.Key{}, fault.New(fault.Internal, "signing_key_missing", "the user pool %q has no key for %s", pool.Name, algorithm)
-	}
-	return key, nil
+	return keys.signers[algorithm], err
 }
 
 // set returns what the tokens of the pool are verified with.
@@ -58,21 +51,23 @@ func (k *poolKeys) of(ctx context.Context, pool userpool.Pool, algorithm string)
 	k.mu.Lock()
 	cached, ok := k.byPool[pool.Name]
 	k.mu.Unlock()
-	if _, has := cached.signers[algorithm]; ok && has && now.Before(cached.until) {
+	fresh := ok && now.Before(cached.until)
+	if _, has := cached.signers[algorithm]; fresh && has {
 		return cached, nil
 	}
-	list, err := k.keys.Signing(ctx, "userpool/"+pool.Name, algorithm)
+	list, err := k.keys.Signing(ctx, userpool.KeyOwner(pool.Name), algorithm)
 	if err != nil {
 		return cachedKeys{}, err
 	}
-	cached = cachedKeys{signers: map[string]jwt.Key{}, set: jwt.NewSet(list...), until: now.Add(keysLife)}
-	for _, key := range list { // oldest first
-		cached.signers[key.Algorithm] = key
+	next := cachedKeys{signers: map[string]jwt.Key{algorithm: list[len(list)-1]}, set: jwt.NewSet(list...), until: now.Add(keysLife)}
+	if fresh { // the keys of other algorithms stay no longer than they would have
+		next.until = cached.until
+		maps.Copy(next.signers, cached.signers)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.byPool[pool.Name] = cached
-	return cached, nil
+	k.byPool[pool.Name] = next
+	return next, nil
 }
 
 // published is the key set of a pool (RFC 7517, section 5).
