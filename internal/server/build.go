@@ -126,9 +126,10 @@ func (s *Server) build(ctx context.Context) error {
 	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(runtime.GOMAXPROCS(0)), Breached: breached}
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
-	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
+	throttle := signin.NewThrottle(c.Now)
+	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: throttle, Guard: s.guard, Log: log, Now: c.Now}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
-	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
+	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Throttle: throttle, Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
