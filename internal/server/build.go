@@ -13,6 +13,7 @@ import (
 	"github.com/deputy-id/deputy/internal/api/rest"
 	"github.com/deputy-id/deputy/internal/attest"
 	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/backchannel"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/callback"
@@ -49,6 +50,7 @@ type Server struct {
 	fleet    *fleet.Fleet // nil if the runtime is off
 	guard    *guard.Guard
 	keeper   keeper
+	notifier *backchannel.Notifier
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -184,6 +186,9 @@ func (s *Server) build(ctx context.Context) error {
 		}
 	}
 
+	s.notifier = &backchannel.Notifier{
+		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
+	}
 	s.keeper = keeper{
 		pools: pools, sessions: pools, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
