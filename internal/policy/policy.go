@@ -23,7 +23,8 @@ var agentActions = []string{"credential.release", "credential.clear", "authoriza
 
 // personActions are what a person does about himself in a browser.
 var personActions = []string{"authorization.open", "authorization.decide", "authorization.exchange", "authorization.finish",
-	"session.", "consent.", "code.", "user.upgrade-password", "agent.invoke"}
+	"session.", "consent.", "code.", "user.upgrade-password", "user.set-password",
+	"login.", "factor.", "agent.invoke"}
 
 // Decide applies the built-in rules.
 func Decide(c name.Caller, action string, r audit.Resource) Decision {

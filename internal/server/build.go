@@ -19,6 +19,7 @@ import (
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/callback"
 	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/fleet/process"
@@ -49,6 +50,7 @@ type Server struct {
 	ingress  http.Handler // nil if the runtime is off
 	fleet    *fleet.Fleet // nil if the runtime is off
 	sessions userpool.Sessions
+	attempts signin.Attempts
 	guard    *guard.Guard
 }
 
@@ -128,7 +130,17 @@ func (s *Server) build(ctx context.Context) error {
 	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(runtime.GOMAXPROCS(0)), Breached: breached}
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
-	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
+	party, err := factor.NewRelyingParty(c.PublicURL)
+	if err != nil {
+		return err
+	}
+	factors := &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: s.guard, Party: party, Now: c.Now}
+	attempts := store.Attempts{DB: db}
+	s.attempts = attempts
+	signIn := &signin.SignIn{
+		PublicURL: c.PublicURL, Users: pools, Sessions: pools, Attempts: attempts, Factors: factors, Passwords: passwords, Throttle: signin.NewThrottle(c.Now),
+		Guard: s.guard, Log: log, Now: c.Now,
+	}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
 	tokens, launchKeys, err := workloadTokens(ctx, c, ring)

@@ -96,23 +96,29 @@ func (s UserPools) EndSessions(ctx context.Context, p guard.Permit, pool, userID
 
 // Sweep implements [userpool.Sessions].
 func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error) {
-	if err := p.Check(userpool.ActionSweep, userpool.SweepResource()); err != nil {
+	return s.DB.sweep(ctx, p, userpool.ActionSweep, userpool.SweepResource(), t, "sessions", "codes")
+}
+
+// sweep removes what expired before t from tables that say when, returning how
+// much. The permit's entry is committed only when something was removed.
+func (db *DB) sweep(ctx context.Context, p guard.Permit, action guard.Action, r guard.Resource, t time.Time, tables ...string) (int, error) {
+	if err := p.Check(action, r); err != nil {
 		return 0, err
 	}
 	var swept int64
-	err := s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
-		sessions, err := exec(ctx, tx, `DELETE FROM sessions WHERE expires < $1`, ms(t))
-		if err != nil {
-			return err
+	err := db.transact(ctx, func(ctx context.Context, tx *txn) error {
+		swept = 0 // the transaction may be run again
+		for _, table := range tables {
+			n, err := exec(ctx, tx, `DELETE FROM `+table+` WHERE expires < $1`, ms(t)) //nolint:gosec // the names are ours
+			if err != nil {
+				return err
+			}
+			swept += n
 		}
-		codes, err := exec(ctx, tx, `DELETE FROM codes WHERE expires < $1`, ms(t))
-		if err != nil {
-			return err
-		}
-		if swept = sessions + codes; swept == 0 {
+		if swept == 0 {
 			return nil
 		}
-		return s.DB.appendAudit(ctx, tx, p.Entry())
+		return db.appendAudit(ctx, tx, p.Entry())
 	})
 	return int(swept), err
 }
