@@ -32,14 +32,14 @@ type Launch struct {
 // concurrently.
 type Launches struct {
 	config LaunchesConfig
-	set    jwt.Set
+	keys   jwt.Current
 }
 
 // LaunchesConfig says with what launch tokens are signed and how they are judged.
 type LaunchesConfig struct {
 	Issuer      string // Deputy's public URL: "iss" and "aud"
 	TrustDomain string
-	Keys        []jwt.Key // the last one signs
+	Keys        []jwt.Key // to begin with; the last one signs
 	// Live reports whether the launch with that id is still running. The token
 	// of a launch that ended is refused. It must be safe for concurrent use.
 	Live func(launchID string) bool
@@ -55,8 +55,13 @@ func NewLaunches(c LaunchesConfig) (*Launches, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Launches{c, jwt.NewSet(c.Keys...)}, nil
+	l := &Launches{config: c}
+	l.Use(c.Keys)
+	return l, nil
 }
+
+// Use replaces the keys, when they are rotated; the last one signs.
+func (l *Launches) Use(keys []jwt.Key) { l.keys.Use(keys...) }
 
 type launchClaims struct {
 	Issuer   string `json:"iss"`
@@ -76,7 +81,7 @@ func (l *Launches) Mint(launch Launch, ttl time.Duration) (secret.Text, time.Tim
 	}
 	now := l.config.Now()
 	expires := now.Add(ttl).Truncate(time.Second)
-	token, err := jwt.Sign(l.config.Keys[len(l.config.Keys)-1], LaunchType, launchClaims{
+	token, err := jwt.Sign(l.keys.Signer(), LaunchType, launchClaims{
 		Issuer: l.config.Issuer, Audience: l.config.Issuer, Subject: launch.Workload.SPIFFEID(l.config.TrustDomain), Launch: launch.ID,
 		IssuedAt: now.Unix(), Expires: expires.Unix(), ID: name.NewID("lt"),
 	})
@@ -90,7 +95,7 @@ func (l *Launches) Mint(launch Launch, ttl time.Duration) (secret.Text, time.Tim
 // kind Unauthenticated: those of [jwt.Set.Verify], or launch_ended when the
 // agent was stopped, restarted, or belonged to an earlier run of Deputy.
 func (l *Launches) Verify(token secret.Text) (Launch, error) {
-	claims, err := l.set.Verify(token.RevealString(), jwt.Expect{
+	claims, err := l.keys.Set().Verify(token.RevealString(), jwt.Expect{
 		Issuer: l.config.Issuer, Audience: l.config.Issuer, Types: []string{LaunchType},
 		Algorithms: []string{jwt.ES256, jwt.EdDSA}, Now: l.config.Now,
 	})

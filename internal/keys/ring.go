@@ -27,6 +27,7 @@ import (
 const (
 	ActionCreateDataKey    guard.Action = "datakey.create"    // on {datakey, pool, version}
 	ActionCreateSigningKey guard.Action = "signingkey.create" // on {signingkey, owner, id}
+	ActionSweepSigningKeys guard.Action = "signingkey.sweep"  // on SweepResource
 )
 
 // Place says where a sealed record belongs. Every field is part of the
@@ -67,9 +68,13 @@ type Store interface {
 	AddDataKey(ctx context.Context, p guard.Permit, k DataKey) error
 	// SigningKeys returns the signing keys of an owner, oldest first.
 	SigningKeys(ctx context.Context, owner string) ([]SigningKey, error)
-	// AddSigningKey adds a key with a permit for ActionCreateSigningKey. It returns
-	// a fault of kind Conflict when the owner has a key with this generation already.
-	AddSigningKey(ctx context.Context, p guard.Permit, k SigningKey) error
+	// AddSigningKey adds a key with a permit for ActionCreateSigningKey and, if othersUntil is not zero,
+	// sets it as PublishedUntil of the owner's other keys of that algorithm that have none. It returns a fault
+	// of kind Conflict when the owner has a key with this generation already.
+	AddSigningKey(ctx context.Context, p guard.Permit, k SigningKey, othersUntil time.Time) error
+	// SweepSigningKeys removes the keys of all owners whose PublishedUntil is before t, with a permit for
+	// ActionSweepSigningKeys. The entry is committed only when something was removed.
+	SweepSigningKeys(ctx context.Context, p guard.Permit, t time.Time) error
 }
 
 // Ring seals and opens records. It is safe for concurrent use.

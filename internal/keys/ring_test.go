@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/fault"
@@ -25,13 +26,19 @@ import (
 // ring opens a ring on db with a root key made of one byte.
 func ring(t *testing.T, db *store.DB, b byte) (*keys.Ring, error) {
 	t.Helper()
+	return ringAt(t, db, b, time.Now)
+}
+
+// ringAt is ring with a clock.
+func ringAt(t *testing.T, db *store.DB, b byte, now func() time.Time) (*keys.Ring, error) {
+	t.Helper()
 	root, err := keys.NewLocal(secret.New(bytes.Repeat([]byte{b}, keys.RootSize)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := audit.NewLog(store.Audit{DB: db})
 	t.Cleanup(log.Close)
-	return keys.NewRing(t.Context(), root, store.Keys{DB: db}, &guard.Guard{Log: log}, nil)
+	return keys.NewRing(t.Context(), root, store.Keys{DB: db}, &guard.Guard{Log: log}, now)
 }
 
 var home = keys.Place{Kind: "grant.tokens", Pool: "default", Provider: "feishu", User: name.User{Issuer: "https://i", Subject: "zhang"}, Record: "grt_1", Version: 3}

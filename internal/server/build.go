@@ -2,14 +2,12 @@ package server
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
-	"time"
 
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/api/rest"
@@ -35,6 +33,7 @@ import (
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
@@ -49,9 +48,8 @@ type Server struct {
 	identity http.Handler
 	ingress  http.Handler // nil if the runtime is off
 	fleet    *fleet.Fleet // nil if the runtime is off
-	sessions userpool.Sessions
-	attempts signin.Attempts
 	guard    *guard.Guard
+	keeper   keeper
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -113,7 +111,6 @@ func (s *Server) build(ctx context.Context) error {
 
 	// Identity: who is asking.
 	pools := store.UserPools{DB: db}
-	s.sessions = pools
 	site, err := browser.NewSite(c.PublicURL, "id")
 	if err != nil {
 		return err
@@ -136,17 +133,17 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	factors := &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: s.guard, Party: party, Now: c.Now}
 	attempts := store.Attempts{DB: db}
-	s.attempts = attempts
 	signIn := &signin.SignIn{
 		PublicURL: c.PublicURL, Users: pools, Sessions: pools, Attempts: attempts, Factors: factors, Passwords: passwords, Throttle: signin.NewThrottle(c.Now),
 		Guard: s.guard, Log: log, Now: c.Now,
 	}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
-	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
-	tokens, launchKeys, err := workloadTokens(ctx, c, ring)
+	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
+	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
 	}
+	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready()
 
 	// Credentials: what may be given to whom.
 	out, err := outbound.New(outbound.Config{Allow: c.AllowOutbound, UserAgent: "deputy/" + c.Version, Log: log})
@@ -163,7 +160,13 @@ func (s *Server) build(ctx context.Context) error {
 		CallbackURL: c.PublicURL + callback.Path, Now: c.Now,
 	}
 	grants := store.Vault{DB: db}
-	tokenVault := &vault.Vault{Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Owner: name.NewID("replica"), Logger: log, Now: c.Now}
+	journal, err := spool.Open(filepath.Join(c.Data, "journal"))
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "data_unwritable", "the journal of refreshed tokens cannot be opened").WithSource("--data")
+	}
+	tokenVault := &vault.Vault{
+		Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
+	}
 	s.onClose(tokenVault.Wait)
 	flow := &consent.Flow{
 		Store: store.Authorizations{DB: db}, Grants: grants, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
@@ -173,6 +176,10 @@ func (s *Server) build(ctx context.Context) error {
 
 	// The runtime: agents and the way in to them.
 	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
+	launchKeys, err := ring.Signing(ctx, keys.LaunchTokens, jwt.ES256)
+	if err != nil {
+		return err
+	}
 	launches, err := attest.NewLaunches(attest.LaunchesConfig{
 		Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: launchKeys, Now: c.Now,
 		Live: func(id string) bool { return s.fleet != nil && s.fleet.Live(id) },
@@ -186,6 +193,11 @@ func (s *Server) build(ctx context.Context) error {
 		}
 	}
 
+	s.keeper = keeper{
+		pools: pools, sessions: pools, attempts: attempts, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
+	}
+
 	mux := http.NewServeMux()
 	pages.Mount(mux)
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
@@ -193,9 +205,15 @@ func (s *Server) build(ctx context.Context) error {
 	openid.Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
-		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain, Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Clients: pools, Passwords: passwords, Workloads: workloads, Providers: providers, Vault: tokenVault, Broker: credentials, Flow: flow,
-		Agents: agents, Fleet: s.fleet, Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
+		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
+		Operators: operators, Tokens: tokens, Launches: launches,
+		Pools: pools, Users: pools, Passwords: passwords,
+		Clients:   pools,
+		Keys:      ring,
+		Workloads: workloads, Providers: providers,
+		Vault: tokenVault, Broker: credentials, Flow: flow,
+		Agents: agents, Fleet: s.fleet,
+		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
 	s.identity = access(log, boundBody(bodyTimeout, mux))
 	return nil
@@ -226,20 +244,6 @@ func firstStart(ctx context.Context, c Config, workloads *workload.Registry, ope
 	}
 	c.Logger.Info("first operator token written", "file", path)
 	return nil
-}
-
-// workloadTokens returns the minter of workload access tokens, and the keys of
-// launch tokens, which are others so that rotating one leaves the other alone.
-func workloadTokens(ctx context.Context, c Config, ring *keys.Ring) (*workload.Tokens, []jwt.Key, error) {
-	watKeys, err := ring.Signing(ctx, "workload-tokens", "ES256")
-	if err != nil {
-		return nil, nil, err
-	}
-	launchKeys, err := ring.Signing(ctx, "launch-tokens", "ES256")
-	if err != nil {
-		return nil, nil, err
-	}
-	return (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready(), launchKeys, nil
 }
 
 // buildRuntime makes the fleet and the ingress.
@@ -276,24 +280,4 @@ func hostPort(publicURL string) (string, error) {
 		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
 	}
 	return net.JoinHostPort(u.Hostname(), port), nil
-}
-
-// sweep removes ended sessions and codes now and then until ctx is done.
-func (s *Server) sweep(ctx context.Context) {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		p, err := s.guard.Allow(ctx, name.Caller{Kind: name.System}, userpool.ActionSweep, userpool.SweepResource())
-		if err == nil {
-			_, err = s.sessions.Sweep(ctx, p, s.config.Now())
-		}
-		if err != nil && ctx.Err() == nil {
-			s.config.Logger.LogAttrs(ctx, slog.LevelWarn, "ended sessions not removed; tried again later", slog.Any("err", fault.As(err)))
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }

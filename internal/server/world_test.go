@@ -273,7 +273,7 @@ func (w *world) wat(agent, who string) string {
 // tokens mints as the server does.
 func (w *world) tokens(now func() time.Time) *workload.Tokens {
 	w.t.Helper()
-	return (&workload.Tokens{Issuer: w.url, TrustDomain: "deputy.local", Keys: w.signing("workload-tokens"), Now: now}).Ready()
+	return (&workload.Tokens{Issuer: w.url, TrustDomain: "deputy.local", Keys: w.signing(keys.WorkloadTokens), Now: now}).Ready()
 }
 
 func (w *world) mint(tokens *workload.Tokens, agent name.Workload, who string) string {

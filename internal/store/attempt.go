@@ -66,5 +66,7 @@ func (s Attempts) EndAttempt(ctx context.Context, p guard.Permit, a signin.Attem
 
 // SweepAttempts implements [signin.Attempts].
 func (s Attempts) SweepAttempts(ctx context.Context, p guard.Permit, t time.Time) (int, error) {
-	return s.DB.sweep(ctx, p, signin.ActionSweep, signin.SweepResource(), t, "login_attempts")
+	return s.DB.sweep(ctx, p, signin.ActionSweep, signin.SweepResource(), func(ctx context.Context, tx *txn) (int64, error) {
+		return exec(ctx, tx, `DELETE FROM login_attempts WHERE expires < $1`, ms(t))
+	})
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
@@ -34,24 +35,44 @@ func (s Keys) AddDataKey(ctx context.Context, p guard.Permit, k keys.DataKey) er
 	})
 }
 
+const signingKeyColumns = `generation, id, algorithm, sealed, created, signs_from, published_until`
+
 // SigningKeys implements [keys.Store].
 func (s Keys) SigningKeys(ctx context.Context, owner string) ([]keys.SigningKey, error) {
 	var list []keys.SigningKey
 	err := rows(ctx, s.DB.read, func(sc scanner) error {
 		k := keys.SigningKey{Owner: owner}
-		err := sc.Scan(&k.Generation, &k.ID, &k.Algorithm, &k.Sealed, timeMS{&k.Created})
+		err := sc.Scan(&k.Generation, &k.ID, &k.Algorithm, &k.Sealed, timeMS{&k.Created}, timeMS{&k.SignsFrom}, timeMS{&k.PublishedUntil})
 		list = append(list, k)
 		return err
-	}, `SELECT generation, id, algorithm, sealed, created FROM signing_keys WHERE owner = $1 ORDER BY generation`, owner)
+	}, `SELECT `+signingKeyColumns+` FROM signing_keys WHERE owner = $1 ORDER BY generation`, owner)
 	return list, err
 }
 
 // AddSigningKey implements [keys.Store].
-func (s Keys) AddSigningKey(ctx context.Context, p guard.Permit, k keys.SigningKey) error {
+func (s Keys) AddSigningKey(ctx context.Context, p guard.Permit, k keys.SigningKey, othersUntil time.Time) error {
 	r := guard.Resource{Kind: "signingkey", Pool: k.Owner, ID: k.ID}
 	return s.DB.change(ctx, p, keys.ActionCreateSigningKey, r, func(ctx context.Context, tx *txn) error {
+		if _, err := exec(ctx, tx, `UPDATE signing_keys SET published_until = $1 WHERE owner = $2 AND algorithm = $3 AND published_until = 0`,
+			ms(othersUntil), k.Owner, k.Algorithm); err != nil {
+			return err
+		}
 		return must(ctx, tx, fault.New(fault.Conflict, "signingkey_exists", "generation %d of the signing key of %q exists", k.Generation, k.Owner),
-			`INSERT INTO signing_keys (owner, generation, id, algorithm, sealed, created) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-			k.Owner, k.Generation, k.ID, k.Algorithm, k.Sealed, ms(k.Created))
+			`INSERT INTO signing_keys (owner, `+signingKeyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+			k.Owner, k.Generation, k.ID, k.Algorithm, k.Sealed, ms(k.Created), ms(k.SignsFrom), ms(k.PublishedUntil))
+	})
+}
+
+// SweepSigningKeys implements [keys.Store].
+func (s Keys) SweepSigningKeys(ctx context.Context, p guard.Permit, t time.Time) error {
+	if err := p.Check(keys.ActionSweepSigningKeys, keys.SweepResource()); err != nil {
+		return err
+	}
+	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+		swept, err := exec(ctx, tx, `DELETE FROM signing_keys WHERE published_until <> 0 AND published_until < $1`, ms(t))
+		if err != nil || swept == 0 {
+			return err
+		}
+		return s.DB.appendAudit(ctx, tx, p.Entry())
 	})
 }

@@ -87,6 +87,9 @@ func (p Pool) Check() error {
 // service's, without a slash at the end.
 func Issuer(publicURL, pool string) string { return publicURL + "/userpool/" + pool }
 
+// KeyOwner returns as whom a pool owns its signing keys.
+func KeyOwner(pool string) string { return "userpool/" + pool }
+
 // PoolOfIssuer is the inverse of [Issuer]; it reports whether issuer is the
 // issuer of a pool of this identity service.
 func PoolOfIssuer(publicURL, issuer string) (pool string, ok bool) {

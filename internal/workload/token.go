@@ -27,10 +27,10 @@ const maxChain = 8
 type Tokens struct {
 	Issuer      string // Deputy's public URL: "iss" and "aud"
 	TrustDomain string
-	Keys        []jwt.Key // the last one signs
+	Keys        []jwt.Key // to begin with; the last one signs
 	Now         func() time.Time
 
-	set      jwt.Set
+	keys     jwt.Current
 	verdicts *jwt.Verdicts[name.Caller]
 }
 
@@ -58,13 +58,17 @@ type tokenClaims struct {
 
 // Ready prepares t for use, after its fields are set and before it is shared.
 func (t *Tokens) Ready() *Tokens {
-	t.set = jwt.NewSet(t.Keys...)
+	t.keys.Use(t.Keys...)
 	t.verdicts = jwt.NewVerdicts[name.Caller](t.Now)
 	return t
 }
 
+// Use replaces the keys, when they are rotated; the last one signs. A key is
+// left out only when the tokens that it signed have expired.
+func (t *Tokens) Use(keys []jwt.Key) { t.keys.Use(keys...) }
+
 // JWKS returns the public keys, for offline verification.
-func (t *Tokens) JWKS() []byte { return t.set.JWKS() }
+func (t *Tokens) JWKS() []byte { return t.keys.Set().JWKS() }
 
 // Mint returns a token with which w acts for u (zero: for itself), and its
 // expiry. chain holds the agents that called w on the user's behalf, nearest
@@ -86,7 +90,7 @@ func (t *Tokens) Mint(w name.Workload, u name.User, chain []name.Workload) (secr
 			link = link.Actor
 		}
 	}
-	token, err := jwt.Sign(t.Keys[len(t.Keys)-1], TokenType, c)
+	token, err := jwt.Sign(t.keys.Signer(), TokenType, c)
 	if err != nil {
 		return secret.Text{}, time.Time{}, err
 	}
@@ -97,7 +101,7 @@ func (t *Tokens) Mint(w name.Workload, u name.User, chain []name.Workload) (secr
 // a fault of kind Unauthenticated.
 func (t *Tokens) Verify(token secret.Text) (name.Caller, error) {
 	return t.verdicts.Verify(token.RevealString(), func(token string) (name.Caller, time.Time, error) {
-		claims, err := t.set.Verify(token, jwt.Expect{
+		claims, err := t.keys.Set().Verify(token, jwt.Expect{
 			Issuer: t.Issuer, Audience: t.Issuer, Types: []string{TokenType},
 			Algorithms: []string{jwt.ES256, jwt.EdDSA}, Now: t.Now,
 		})

@@ -124,3 +124,33 @@ func endless(n int) map[string]any {
 	}
 	return act
 }
+
+func TestTokensFollowTheRotation(t *testing.T) {
+	clock := now
+	tok, first := tokens(t, &clock)
+	old, _, err := tok.Mint(agent, zhang, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := jwt.Generate(jwt.ES256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok.Use([]jwt.Key{first, next})
+	fresh, _, err := tok.Mint(agent, zhang, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, wat := range map[string]secret.Text{"signed before": old, "signed after": fresh} {
+		if _, err := tok.Verify(wat); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	alone := (&workload.Tokens{Issuer: issuer, TrustDomain: "deputy.local", Keys: []jwt.Key{next}, Now: tok.Now}).Ready()
+	if _, err := alone.Verify(fresh); err != nil {
+		t.Errorf("not signed with the new key: %v", err)
+	}
+	if _, err := alone.Verify(old); err == nil {
+		t.Error("signed with the new key before it was there")
+	}
+}

@@ -23,6 +23,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/provider"
@@ -55,6 +56,7 @@ type API struct {
 	Agents      *agent.Registry
 	Fleet       *fleet.Fleet // nil if the runtime is off
 	Audit       AuditLog
+	Keys        *keys.Ring
 	Guard       *guard.Guard
 	Ready       func(context.Context) error // reports why requests cannot be answered
 	Logger      *slog.Logger

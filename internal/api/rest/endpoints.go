@@ -27,6 +27,11 @@ func (a *API) endpoints() []endpoint {
 		{del, "/user-pools/{pool}/clients/{client}", "deleteClient", "user pools", "Delete a client", operators, nil, nil, nothing, nil, a.deleteClient},
 		{post, "/user-pools/{pool}/clients/{client}/secret", "regenerateClientSecret", "user pools", "Give a client a new secret; the old one ends at once", operators, nil, nil, ok, clientJSON{}, a.regenerateSecret},
 
+		{get, "/user-pools/{pool}/keys", "listSigningKeys", "signing keys", "List a pool's published signing keys", operators, nil, nil, ok, list[signingKeyJSON]{}, a.listSigningKeys},
+		{post, "/user-pools/{pool}/keys", "rotateSigningKey", "signing keys", "Make the next signing key of a pool, or show the one that waits already", operators, nil, rotation{}, ok, signingKeyJSON{}, a.rotateSigningKey},
+		{get, "/token-keys/{tokens}", "listTokenKeys", "signing keys", "List the published keys of workload-tokens or launch-tokens", operators, nil, nil, ok, list[signingKeyJSON]{}, a.listTokenKeys},
+		{post, "/token-keys/{tokens}", "rotateTokenKey", "signing keys", "Make the next key of workload-tokens or launch-tokens", operators, nil, nil, ok, signingKeyJSON{}, a.rotateTokenKey},
+
 		{get, "/workload-pools", "listWorkloadPools", "workloads", "List the workload pools", operators, nil, nil, ok, list[workloadPoolJSON]{}, a.listWorkloadPools},
 		{post, "/workload-pools", "createWorkloadPool", "workloads", "Create a workload pool", operators, nil, newWorkloadPool{}, created, workloadPoolJSON{}, a.createWorkloadPool},
 		{get, "/workload-pools/{pool}", "getWorkloadPool", "workloads", "Show a workload pool", operators, nil, nil, ok, workloadPoolJSON{}, a.getWorkloadPool},

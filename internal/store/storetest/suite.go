@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 		{"AuditConcurrent", testAuditConcurrent},
 		{"Permits", testPermits},
 		{"Keys", testKeys},
+		{"SigningKeys", testSigningKeys},
 		{"Operators", testOperators},
 		{"Workloads", testWorkloads},
 		{"Providers", testProviders},
@@ -191,7 +192,8 @@ func testPermits(t *testing.T, open Open) {
 		_, errRemove := s.vault.RemoveDelegation(t.Context(), p, agentA, "feishu", zhang)
 		for write, err := range map[string]error{
 			"AddDataKey":         store.Keys{DB: db}.AddDataKey(t.Context(), p, keys.DataKey{Pool: "p", Version: 1}),
-			"AddSigningKey":      store.Keys{DB: db}.AddSigningKey(t.Context(), p, keys.SigningKey{Owner: "o", Generation: 1}),
+			"AddSigningKey":      store.Keys{DB: db}.AddSigningKey(t.Context(), p, keys.SigningKey{Owner: "o", Generation: 1}, time.Time{}),
+			"SweepSigningKeys":   store.Keys{DB: db}.SweepSigningKeys(t.Context(), p, moment),
 			"AddOperatorToken":   store.Operators{DB: db}.AddOperatorToken(t.Context(), p, "root", "h", moment),
 			"CreatePool":         s.workloads.CreatePool(t.Context(), p, workload.Pool{Name: "new"}),
 			"CreateWorkload":     s.workloads.CreateWorkload(t.Context(), p, workload.Workload{Identity: name.Workload{Pool: "p", Name: "new"}}),
@@ -247,15 +249,50 @@ func testKeys(t *testing.T, open Open) {
 	if n := len(verifyChain(t, first)); n != 1 {
 		t.Errorf("%d entries for one change", n)
 	}
-	sk := keys.SigningKey{Owner: "o", Generation: 1, ID: "k1", Algorithm: "ES256", Sealed: []byte{1}, Created: moment}
-	p := Permit(t, keys.ActionCreateSigningKey, guard.Resource{Kind: "signingkey", Pool: "o", ID: "k1"})
-	must(t, store.Keys{DB: first}.AddSigningKey(t.Context(), p, sk))
-	wantCode(t, store.Keys{DB: first}.AddSigningKey(t.Context(), p, sk), "signingkey_exists")
-	list, err := store.Keys{DB: second}.SigningKeys(t.Context(), "o")
-	must(t, err)
-	if diff := cmp.Diff([]keys.SigningKey{sk}, list); diff != "" {
-		t.Error(diff)
+}
+
+func testSigningKeys(t *testing.T, open Open) {
+	first, second := open(t)
+	add := func(db *store.DB, k keys.SigningKey, othersUntil time.Time) error {
+		p := Permit(t, keys.ActionCreateSigningKey, guard.Resource{Kind: "signingkey", Pool: k.Owner, ID: k.ID})
+		return store.Keys{DB: db}.AddSigningKey(t.Context(), p, k, othersUntil)
 	}
+	want := func(owner string, list ...keys.SigningKey) {
+		t.Helper()
+		got, err := store.Keys{DB: second}.SigningKeys(t.Context(), owner)
+		must(t, err)
+		if diff := cmp.Diff(list, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	k1 := keys.SigningKey{Owner: "o", Generation: 1, ID: "k1", Algorithm: "ES256", Sealed: []byte{1}, Created: moment}
+	k2 := keys.SigningKey{Owner: "o", Generation: 2, ID: "k2", Algorithm: "RS256", Sealed: []byte{2}, Created: moment}
+	k3 := keys.SigningKey{Owner: "o", Generation: 3, ID: "k3", Algorithm: "ES256", Sealed: []byte{3}, Created: moment, SignsFrom: moment.Add(time.Minute)}
+	other := keys.SigningKey{Owner: "p", Generation: 1, ID: "k1", Algorithm: "ES256", Sealed: []byte{1}, Created: moment}
+	for _, k := range []keys.SigningKey{k1, k2, other} {
+		must(t, add(first, k, time.Time{}))
+	}
+	// A generation that is there already leaves everything as it is.
+	wantCode(t, add(first, k1, moment), "signingkey_exists")
+	want("o", k1, k2)
+	until := moment.Add(time.Hour)
+	must(t, add(first, k3, until))
+	k1.PublishedUntil = until
+	want("o", k1, k2, k3)
+	want("p", other)
+	sweep := func(at time.Time) {
+		t.Helper()
+		must(t, store.Keys{DB: first}.SweepSigningKeys(t.Context(), Permit(t, keys.ActionSweepSigningKeys, keys.SweepResource()), at))
+	}
+	before := len(verifyChain(t, first))
+	sweep(until)
+	want("o", k1, k2, k3)
+	if n := len(verifyChain(t, first)); n != before {
+		t.Errorf("a sweep that removed nothing left %d entries", n-before)
+	}
+	sweep(until.Add(time.Millisecond))
+	want("o", k2, k3)
+	want("p", other)
 }
 
 func testOperators(t *testing.T, open Open) {
