@@ -1,6 +1,11 @@
 package storetest
 
 import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base32"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
 	"testing"
@@ -41,4 +46,19 @@ func (p Pools) SignIn(t testing.TB, publicURL string, g *guard.Guard, now func()
 		Passwords: &userpool.Passwords{Hasher: userpool.NewHasher(1), Breached: breached}, Throttle: signin.NewThrottle(now),
 		Guard: g, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: now,
 	}
+}
+
+// TOTP returns the code that an authenticator app with the seed of
+// [factor.NewSeed] shows at a time, computed by itself: RFC 6238 with SHA-1, six
+// digits and 30 seconds.
+func TOTP(seed secret.Text, at time.Time) secret.Text {
+	key, err := base32.StdEncoding.DecodeString(seed.RevealString())
+	if err != nil {
+		return secret.Text{}
+	}
+	m := hmac.New(sha1.New, key)
+	m.Write(binary.BigEndian.AppendUint64(nil, uint64(at.Unix()/30)))
+	sum := m.Sum(nil)
+	n := binary.BigEndian.Uint32(sum[sum[19]&15:]) & 0x7fffffff
+	return secret.FromString(fmt.Sprintf("%06d", n%1_000_000))
 }
