@@ -163,6 +163,7 @@ type Row struct {
 	Title   Text
 	Mark    Text   // what is special about it, such as "this browser"; may be empty
 	Details []Text // small lines under the title
+	Links   []Link // to pages about it
 	Actions []Action
 }
 

@@ -114,7 +114,7 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, pool userpool.P
 	switch {
 	case errors.As(err, &wait):
 		retryAfter(w, wait)
-		f.problem = textThrottled(wait.Wait)
+		f.problem = Throttled(wait.Wait)
 		h.render(w, r, pool, http.StatusTooManyRequests, f)
 		return nil
 	case fault.HasCode(err, "login_failed"):

@@ -95,8 +95,8 @@ func (l Login) Caller() name.Caller { return name.Caller{Kind: name.Person, User
 // LoginURL returns where to send a browser so that a person logs in at the pool
 // with that issuer and comes back to a local path. It returns a fault of kind
 // Invalid for an issuer that is no pool of ours, and for a path other than the
-// two kinds of page that wait for a login: the pool's own authorization
-// endpoint, and Deputy's authorization link ("/authorize?request_uri=…").
+// kinds of page that wait for a login: the pool's own authorization endpoint, the
+// person's account, and Deputy's authorization link ("/authorize?request_uri=…").
 func (l *Logins) LoginURL(issuer, returnTo string) (string, error) {
 	pool, ok := userpool.PoolOfIssuer(l.PublicURL, issuer)
 	if !ok {
@@ -138,11 +138,11 @@ func (l *Logins) Start(w http.ResponseWriter, issuer, returnTo string) bool {
 const linkPath = "/authorize?request_uri="
 
 // checkReturn keeps the login page from being an open redirect: a return path
-// begins like one of two paths of ours and has no character over which browsers
+// begins like one of the paths of ours and has no character over which browsers
 // and we might disagree.
 func checkReturn(pool, path string) error {
 	ok := len(path) <= poolpage.MaxRequest &&
-		(strings.HasPrefix(path, linkPath) || strings.HasPrefix(path, poolpage.Path(pool, "/authorize?")))
+		(strings.HasPrefix(path, linkPath) || strings.HasPrefix(path, poolpage.Path(pool, "/authorize?")) || strings.HasPrefix(path, poolpage.Path(pool, "/account/")))
 	for i := range len(path) {
 		c := path[i]
 		ok = ok && c > ' ' && c <= '~' && c != '\\' && c != '#' && c != '"' && c != '<' && c != '>'

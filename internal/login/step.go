@@ -127,7 +127,7 @@ func (h *Handler) stepFailed(w http.ResponseWriter, r *http.Request, pool userpo
 		return h.failed(w, r, pool, loginForm{returnTo: f.returnTo}, err)
 	case errors.As(err, &wait):
 		retryAfter(w, wait)
-		f.problem, status = textThrottled(wait.Wait), http.StatusTooManyRequests
+		f.problem, status = Throttled(wait.Wait), http.StatusTooManyRequests
 	case fault.HasCode(err, "factor_failed"):
 		f.problem = textFactorFailed(f.use)
 	case fault.Is(err, fault.Invalid):

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"github.com/deputy-id/deputy/internal/account"
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/api/rest"
 	"github.com/deputy-id/deputy/internal/attest"
@@ -138,6 +139,7 @@ func (s *Server) build(ctx context.Context) error {
 		Guard: s.guard, Log: log, Now: c.Now,
 	}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
+	security := &account.Security{Base: base, Logins: logins, SignIn: signIn}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
@@ -202,6 +204,7 @@ func (s *Server) build(ctx context.Context) error {
 	pages.Mount(mux)
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	loginPages.Mount(mux)
+	security.Mount(mux)
 	openid.Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
