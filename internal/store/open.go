@@ -24,6 +24,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/userpool"
 )
 
 //go:embed migrations/*.sql
@@ -40,7 +41,11 @@ type DB struct {
 	appendOne, appendMany *sql.Stmt
 	findCredential        *sql.Stmt
 	findDelegated         *sql.Stmt
-	delegated             *delegatedCache // nil on PostgreSQL
+
+	// What is asked for with every request; nil on PostgreSQL.
+	delegated *remembered[delegatedKey, delegated]
+	pools     *remembered[string, userpool.Pool]
+	clients   *remembered[clientKey, userpool.Client]
 }
 
 // opTimeout bounds a transaction on PostgreSQL: one that takes longer is stuck.
@@ -77,7 +82,11 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(unavailable(err), w.Close())
 	}
-	return (&DB{write: &prepared{DB: w}, read: &prepared{DB: r}, bell: newBell(), delegated: newDelegatedCache()}).prepare(ctx, goose.DialectSQLite3)
+	db := &DB{write: &prepared{DB: w}, read: &prepared{DB: r}, bell: newBell()}
+	db.delegated = newRemembered[delegatedKey, delegated](10_000)  // about 10 MB
+	db.pools = newRemembered[string, userpool.Pool](100)           // at most 13 MB, if each has a logo
+	db.clients = newRemembered[clientKey, userpool.Client](10_000) // about 20 MB
+	return db.prepare(ctx, goose.DialectSQLite3)
 }
 
 // OpenPostgres opens a PostgreSQL database by its URL.

@@ -24,7 +24,7 @@ func (db *DB) change(ctx context.Context, p guard.Permit, action guard.Action, r
 		return err
 	}
 	// Also after an error: a commit may have failed and happened all the same.
-	defer db.delegated.changed()
+	defer db.changed(r)
 	return db.transact(ctx, func(ctx context.Context, tx *txn) error {
 		if err := do(ctx, tx); err != nil {
 			return err
