@@ -176,6 +176,7 @@ const (
 	Operator CallerKind = "operator" // an operator's API token
 	Agent    CallerKind = "agent"    // a workload access token
 	Person   CallerKind = "person"   // a browser session of a user pool
+	Client   CallerKind = "client"   // an application of a user pool about itself; User is its pool's issuer and its client_id
 	System   CallerKind = "system"   // Deputy itself: start-up, sweepers, the runtime
 )
 
@@ -191,6 +192,8 @@ func (c Caller) String() string {
 		return fmt.Sprintf("%s for %s", c.Workload, c.User)
 	case Person:
 		return c.User.String()
+	case Client:
+		return "client " + c.User.String()
 	case System:
 		return "deputy"
 	default:

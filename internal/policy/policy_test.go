@@ -11,6 +11,7 @@ import (
 func TestDecide(t *testing.T) {
 	agent := name.Caller{Kind: name.Agent, Workload: name.Workload{Pool: "p", Name: "a"}}
 	person := name.Caller{Kind: name.Person, User: name.User{Issuer: "i", Subject: "s"}}
+	client := name.Caller{Kind: name.Client, User: name.User{Issuer: "i", Subject: "cli_1"}}
 	operator := name.Caller{Kind: name.Operator, Operator: "root"}
 	for _, c := range []struct {
 		who    name.Caller
@@ -38,6 +39,12 @@ func TestDecide(t *testing.T) {
 		{agent, "grant.delete", "p", false},
 		{agent, "provider.create", "p", false},
 		{agent, "user.create", "p", false},
+
+		{client, "pushed.create", "p", true},
+		{client, "client.update", "p", true},
+		{client, "client.authenticate", "p", false},
+		{client, "user.create", "p", false},
+		{client, "credential.release", "p", false},
 
 		{person, "authorization.open", "p", true},
 		{person, "session.create", "p", true},
