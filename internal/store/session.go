@@ -109,7 +109,11 @@ func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int,
 		if err != nil {
 			return err
 		}
-		if swept = sessions + codes; swept == 0 {
+		clients, err := sweepClients(ctx, tx, t)
+		if err != nil {
+			return err
+		}
+		if swept = sessions + codes + clients; swept == 0 {
 			return nil
 		}
 		return s.DB.appendAudit(ctx, tx, p.Entry())

@@ -38,6 +38,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"plain/groups":              testGroups,
 		"plain/lists of sessions":   testSessionLists,
 		"plain/lists of consents":   testConsentLists,
+		"plain/pushed requests":     testPushed,
+		"plain/initial tokens":      testInitialTokens,
 		"plain/sweep":               testSweep,
 		"plain/pools are apart":     testIsolation,
 		"transactional/permits":     testPermits,
@@ -47,6 +49,9 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"concurrent/one user name":  testOneUserName,
 		"concurrent/one update":     testOneUpdate,
 		"concurrent/one session":    testOneEnd,
+		"concurrent/one assertion":  testOneAssertion,
+		"concurrent/one use":        testOneUse,
+		"concurrent/uses of tokens": testSpending,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t)
@@ -168,7 +173,7 @@ func (s *suite) newClient(pool, clientName string) userpool.Client {
 	c.RedirectURIs = []string{"https://b.example/callback", "https://a.example/callback"}
 	c.PostLogoutRedirectURIs = []string{"https://b.example/"}
 	c.Audiences, c.BackchannelLogoutURI, c.RequirePushed = []string{"https://api.example/"}, "https://b.example/logout", true
-	c.Keys, c.Algorithm, c.RegistrationHash = `{"keys":[]}`, "EdDSA", "hash"
+	c.DisplayName, c.Keys, c.Algorithm, c.RegistrationHash = "聊天 "+clientName, `{"keys":[]}`, "EdDSA", "hash"
 	return c
 }
 
