@@ -17,6 +17,9 @@ const (
 	ResponseModeQuery = "query"  // OAuth 2.0 Multiple Response Types, section 2.1
 	TokenTypeBearer   = "Bearer" // RFC 6750
 
+	TokenTypeAccessToken = "urn:ietf:params:oauth:token-type:access_token" // RFC 8693, section 3
+	TokenTypeJWT         = "urn:ietf:params:oauth:token-type:jwt"          // as above
+
 	PromptNone    = "none"    // OpenID Connect Core 1.0, section 3.1.2.1
 	PromptLogin   = "login"   // as above
 	PromptConsent = "consent" // as above
@@ -62,6 +65,7 @@ const (
 	CodeConsentRequired         = "consent_required"              // as above
 	CodeRequestNotSupported     = "request_not_supported"         // as above
 	CodeRequestURINotSupported  = "request_uri_not_supported"     // as above
+	CodeUnsupportedTokenType    = "unsupported_token_type"        // RFC 7009, section 2.2.1
 	CodeInvalidRequestURI       = "invalid_request_uri"           // OpenID Connect Core 1.0, section 3.1.2.6; RFC 9126, section 2
 	CodeInvalidRedirectURI      = "invalid_redirect_uri"          // RFC 7591, section 3.2.2
 	CodeInvalidClientMetadata   = "invalid_client_metadata"       // as above

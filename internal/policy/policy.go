@@ -23,10 +23,10 @@ var agentActions = []string{"credential.release", "credential.clear", "authoriza
 
 // personActions are what a person does about himself in a browser.
 var personActions = []string{"authorization.open", "authorization.decide", "authorization.exchange", "authorization.finish",
-	"session.", "consent.", "code.", "pushed.", "user.upgrade-password", "agent.invoke"}
+	"session.", "consent.", "code.", "pushed.", "family.", "refresh.", "user.upgrade-password", "agent.invoke"}
 
-// clientActions are what an application of a user pool does about itself.
-var clientActions = []string{"client.create", "client.update", "client.delete", "assertion.", "pushed."}
+// clientActions are what a client of a user pool does with its credentials alone, or about itself.
+var clientActions = []string{"token.issue", "token.exchange", "client.create", "client.update", "client.delete", "assertion.", "pushed."}
 
 // Decide applies the built-in rules.
 func Decide(c name.Caller, action string, r audit.Resource) Decision {
@@ -55,7 +55,7 @@ func Decide(c name.Caller, action string, r audit.Resource) Decision {
 		if !matches(clientActions, action) {
 			return Decision{false, "not an action of clients"}
 		}
-		return Decision{true, "client about itself"}
+		return Decision{true, "client with its credentials"}
 	default:
 		return Decision{false, "nobody is asking"}
 	}

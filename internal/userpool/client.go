@@ -77,10 +77,8 @@ func (c Client) Title() string {
 	return c.Name
 }
 
-// Caller returns c as a caller about itself, under the issuer of its pool.
-func (c Client) Caller(issuer string) name.Caller {
-	return name.Caller{Kind: name.Client, User: name.User{Issuer: issuer, Subject: c.ID}}
-}
+// Caller returns c as a caller with its own credentials.
+func (c Client) Caller() name.Caller { return name.Caller{Kind: name.Client, Client: c.ID} }
 
 // HasGrant reports whether the client may use a grant type.
 func (c Client) HasGrant(grant string) bool { return slices.Contains(c.Grants, grant) }
