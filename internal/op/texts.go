@@ -1,10 +1,13 @@
 package op
 
 import (
+	"slices"
+
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/registration"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
@@ -12,15 +15,26 @@ import (
 
 func consentPage(pool userpool.Pool, brand browser.Brand, a authRequest, l login.Login, token string) browser.Decision {
 	d := browser.Decision{
-		Brand: brand, Title: browser.Text{EN: "Allow access?", ZH: "是否允许访问？"}, Who: a.client.Name,
+		Brand: brand, Title: browser.Text{EN: "Allow access?", ZH: "是否允许访问？"}, Who: a.client.Title(),
 		Text:   browser.Text{EN: "This application asks to:", ZH: "此应用请求："},
 		Note:   browser.Textf("You are logged in as %s. Your answer is sent to %s.", "你已登录为 %s。你的选择将发送至 %s。", l.Title, a.redirectURI),
 		Action: poolpage.Path(pool.Name, "/consent"), Targets: []string{a.redirectURI},
 		Allow:  browser.Text{EN: "Allow access", ZH: "允许访问"},
 		Hidden: []browser.Hidden{{Name: browser.FormField, Value: token}, {Name: "request", Value: a.raw}},
 	}
+	if a.client.Origin == userpool.ByDocument { // its name is what it says itself; its address is what it has
+		d.Who = registration.Host(a.client.ID)
+		if a.client.DisplayName != "" {
+			d.Text = browser.Textf("This application, which calls itself “%s”, asks to:", "此应用自称“%s”，请求：", a.client.DisplayName)
+		}
+	}
 	for _, scope := range userpool.KnownScopes() { // in the order in which they make sense
 		if a.scopes.Has(scope) {
+			d.Items = append(d.Items, browser.Item{Title: scopeText(scope), Detail: scope})
+		}
+	}
+	for _, scope := range a.scopes.List() {
+		if !slices.Contains(userpool.KnownScopes(), scope) {
 			d.Items = append(d.Items, browser.Item{Title: scopeText(scope), Detail: scope})
 		}
 	}
@@ -37,6 +51,10 @@ func scopeText(scope string) browser.Text {
 		return browser.Text{EN: "See your e-mail address", ZH: "查看你的邮箱地址"}
 	case "phone":
 		return browser.Text{EN: "See your phone number", ZH: "查看你的手机号码"}
+	case "groups":
+		return browser.Text{EN: "See which groups you are in", ZH: "查看你所在的组"}
+	case oauth.ScopeOfflineAccess:
+		return browser.Text{EN: "Stay connected while you are away", ZH: "在你离开后保持连接"}
 	default:
 		return browser.Text{EN: "Use the scope", ZH: "使用权限"}
 	}
@@ -44,7 +62,7 @@ func scopeText(scope string) browser.Text {
 
 func logoutPage(pool userpool.Pool, brand browser.Brand, q logoutRequest, l login.Login, token string) browser.Decision {
 	d := browser.Decision{
-		Brand: brand, Title: browser.Text{EN: "Log out?", ZH: "是否退出登录？"}, Who: q.client.Name,
+		Brand: brand, Title: browser.Text{EN: "Log out?", ZH: "是否退出登录？"}, Who: q.client.Title(),
 		Text:   browser.Textf("You are logged in as %s.", "你已登录为 %s。", l.Title),
 		Action: poolpage.Path(pool.Name, "/logout/confirm"),
 		Allow:  browser.Text{EN: "Log out", ZH: "退出登录"}, Deny: browser.Text{EN: "Stay logged in", ZH: "保持登录"},

@@ -124,11 +124,17 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.onClose(func() { _ = breached.Close() }) // only read
 	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(runtime.GOMAXPROCS(0)), Breached: breached}
+	out, err := outbound.New(outbound.Config{Allow: c.AllowOutbound, UserAgent: "deputy/" + c.Version, Log: log})
+	if err != nil {
+		return err
+	}
+	s.onClose(out.Close)
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
 	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
-	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
+	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard,
+		Pushed: pools, Assertions: pools, Registrations: pools, Outbound: out, Throttle: signin.NewThrottle(c.Now)}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
@@ -136,11 +142,6 @@ func (s *Server) build(ctx context.Context) error {
 	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready()
 
 	// Credentials: what may be given to whom.
-	out, err := outbound.New(outbound.Config{Allow: c.AllowOutbound, UserAgent: "deputy/" + c.Version, Log: log})
-	if err != nil {
-		return err
-	}
-	s.onClose(out.Close)
 	catalogue, err := vendor.Builtin()
 	if err != nil {
 		return err
