@@ -49,7 +49,7 @@ func (b base) api(s poolpage.Serve) http.Handler {
 			w.Header().Set("WWW-Authenticate", own.challenge)
 		}
 		if own.retryAfter > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int(own.retryAfter/time.Second)+1))
+			w.Header().Set("Retry-After", strconv.Itoa(int(own.retryAfter/time.Second)))
 		}
 		wire.Write(w, own.status, own.err)
 	})

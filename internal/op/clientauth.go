@@ -1,9 +1,9 @@
 package op
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
@@ -138,8 +138,8 @@ func (e clientAuth) wrong(r *http.Request, pool userpool.Pool, c userpool.Client
 // what others send in its name would help them only. What is wrong costs us an
 // entry in the log each time, and that is slowed.
 func (e clientAuth) refused(r *http.Request, c userpool.Client, given credential, why string) error {
-	if _, wait := e.throttle.Try(c.Pool+"/"+c.ID, e.Address(r)); wait > 0 {
-		return tooOften(wait)
+	if _, err := e.throttle.Guess(c.Pool+"/"+c.ID, e.Address(r)); err != nil {
+		return tooOften(err)
 	}
 	if err := e.guard.Refuse(r.Context(), name.Caller{}, actionAuthenticate, c.Resource(), why, map[string]string{"method": given.method}); err != nil {
 		return err
@@ -151,9 +151,13 @@ func (e clientAuth) refused(r *http.Request, c userpool.Client, given credential
 }
 
 // tooOften is the answer to who has failed too often.
-func tooOften(wait time.Duration) error {
+func tooOften(err error) error {
+	var many *signin.TooMany
+	if !errors.As(err, &many) {
+		return err
+	}
 	e := refuse(http.StatusTooManyRequests, oauth.CodeInvalidClient, "too many attempts have failed; try again later")
-	e.retryAfter = wait
+	e.retryAfter = many.Wait
 	return e
 }
 

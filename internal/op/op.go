@@ -39,17 +39,19 @@ type Provider struct {
 	Users    userpool.Users
 	Clients  userpool.Clients
 	Codes    userpool.Codes
+	Devices  userpool.Devices
 	Families userpool.Families
 	Consents userpool.Consents
 	Logins   *login.Logins
 	Keys     Keys
+	Throttle *signin.Throttle // of guesses at the codes of devices
 	Guard    *guard.Guard
 
-	Pushed        userpool.PushedRequests
-	Assertions    userpool.Assertions
-	Registrations userpool.Registrations
-	Outbound      *outbound.Client // to the keys and metadata documents of clients
-	Throttle      *signin.Throttle // of clients: another one than that of people, who may share their addresses
+	Pushed         userpool.PushedRequests
+	Assertions     userpool.Assertions
+	Registrations  userpool.Registrations
+	Outbound       *outbound.Client // to the keys and metadata documents of clients
+	ClientThrottle *signin.Throttle // of clients: another one than that of people, who may share their addresses
 }
 
 // Mount adds the endpoints to mux.
@@ -61,9 +63,10 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 	requests := requestParser{found, pushed}
 	answers := answerer{b, p.Codes, p.Guard, found, pushed}
 	jwts := assertions{b, p.Assertions, p.Guard, &clientKeys{fetch: p.Outbound.Fetch, now: p.Now, byURI: map[string]*jwt.Issuer{}}}
-	auth := clientAuth{b, found, p.Guard, p.Throttle, jwts}
-	registering := register{b, p.Clients, p.Registrations, p.Guard, p.Throttle}
+	auth := clientAuth{b, found, p.Guard, p.ClientThrottle, jwts}
+	registering := register{b, p.Clients, p.Registrations, p.Guard, p.ClientThrottle}
 	access := accessTokens{b, keys, p.Users, p.Clients, p.Families}
+	devices := devicePage{b, p.Logins, p.Clients, p.Devices, p.Consents, p.Throttle, p.Guard}
 	grants := p.grants(minter{base: b, keys: keys}, access)
 
 	for _, endpoint := range []struct {
@@ -74,6 +77,10 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 		{"GET /authorize", b.Page(authorize{b, requests, answers, p.Logins, p.Consents}.serve)},
 		{"POST /authorize", b.Page(authorizePost{b}.serve)},
 		{"POST /consent", b.Form(consent{b, requests, answers, p.Logins, p.Consents, p.Guard}.submit)},
+		{"POST /oauth/device_authorization", b.api(deviceAuthorization{auth, b, p.Devices, p.Guard}.serve)},
+		{"GET " + devicePath, b.Page(devices.show)},
+		{"POST " + devicePath, b.Form(devices.submit)},
+		{"POST " + devicePath + "/decision", b.Form(devices.decide)},
 		{"POST /oauth/token", b.api(token{auth, grants}.serve)},
 		{"POST /oauth/introspect", b.api(introspect{auth, access, p.Families, b}.serve)},
 		{"POST /oauth/revoke", b.api(revoke{auth, access, p.Families, p.Guard, b}.serve)},
@@ -101,6 +108,7 @@ func (p *Provider) grants(mint minter, access accessTokens) map[string]grant {
 		oauth.GrantAuthorizationCode: redemption{mint, p.Codes, p.Families, p.Users, p.Guard},
 		oauth.GrantRefreshToken:      refresh{mint, p.Families, p.Users, p.Guard},
 		oauth.GrantClientCredentials: credentials{mint, p.Guard},
+		oauth.GrantDeviceCode:        deviceGrant{mint, p.Devices, p.Users, p.Guard, newPace()},
 		oauth.GrantTokenExchange:     exchange{mint, access, p.Guard},
 	}
 }

@@ -108,8 +108,8 @@ func (e register) begin(r *http.Request, pool userpool.Pool) (secret.Text, error
 // refused records that a token did not hold, at a bounded pace, and answers (RFC
 // 6750, section 3.1).
 func (e register) refused(r *http.Request, pool userpool.Pool, what guard.Resource, why string) error {
-	if _, wait := e.throttle.Try(pool.Name+"/"+string(actionRegister), e.Address(r)); wait > 0 {
-		return tooOften(wait)
+	if _, err := e.throttle.Guess(pool.Name+"/"+string(actionRegister), e.Address(r)); err != nil {
+		return tooOften(err)
 	}
 	if err := e.guard.Refuse(r.Context(), name.Caller{}, actionRegister, what, why, nil); err != nil {
 		return err

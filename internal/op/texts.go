@@ -5,6 +5,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/login"
+	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/registration"
@@ -21,6 +22,7 @@ func consentPage(pool userpool.Pool, brand browser.Brand, a authRequest, l login
 		Action: poolpage.Path(pool.Name, "/consent"), Targets: []string{a.redirectURI},
 		Allow:  browser.Text{EN: "Allow access", ZH: "允许访问"},
 		Hidden: []browser.Hidden{{Name: browser.FormField, Value: token}, {Name: "request", Value: a.raw}},
+		Items:  scopeItems(a.scopes),
 	}
 	if a.client.Origin == userpool.ByDocument { // its name is what it says itself; its address is what it has
 		d.Who = registration.Host(a.client.ID)
@@ -28,17 +30,21 @@ func consentPage(pool userpool.Pool, brand browser.Brand, a authRequest, l login
 			d.Text = browser.Textf("This application, which calls itself “%s”, asks to:", "此应用自称“%s”，请求：", a.client.DisplayName)
 		}
 	}
-	for _, scope := range userpool.KnownScopes() { // in the order in which they make sense
-		if a.scopes.Has(scope) {
-			d.Items = append(d.Items, browser.Item{Title: scopeText(scope), Detail: scope})
-		}
-	}
-	for _, scope := range a.scopes.List() {
-		if !slices.Contains(userpool.KnownScopes(), scope) {
-			d.Items = append(d.Items, browser.Item{Title: scopeText(scope), Detail: scope})
-		}
-	}
 	return d
+}
+
+// scopeItems are scopes in words: those that the pool knows in the order in which
+// they make sense, then those of resources.
+func scopeItems(scopes name.Scopes) []browser.Item {
+	var items []browser.Item
+	known := userpool.KnownScopes()
+	of := slices.DeleteFunc(scopes.List(), func(s string) bool { return slices.Contains(known, s) })
+	for _, scope := range append(known, of...) {
+		if scopes.Has(scope) {
+			items = append(items, browser.Item{Title: scopeText(scope), Detail: scope})
+		}
+	}
+	return items
 }
 
 func scopeText(scope string) browser.Text {
@@ -52,9 +58,9 @@ func scopeText(scope string) browser.Text {
 	case "phone":
 		return browser.Text{EN: "See your phone number", ZH: "查看你的手机号码"}
 	case "groups":
-		return browser.Text{EN: "See which groups you are in", ZH: "查看你所在的组"}
+		return browser.Text{EN: "See which groups you are in", ZH: "查看你所在的用户组"}
 	case oauth.ScopeOfflineAccess:
-		return browser.Text{EN: "Stay connected while you are away", ZH: "在你离开后保持连接"}
+		return browser.Text{EN: "Keep access after you have logged out", ZH: "在你退出登录后继续访问"}
 	default:
 		return browser.Text{EN: "Use the scope", ZH: "使用权限"}
 	}

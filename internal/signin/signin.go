@@ -48,7 +48,7 @@ func (e *TooMany) Error() string { return "wait " + e.Wait.String() }
 // alike. What really happened stands in the audit log.
 func (s *SignIn) Password(ctx context.Context, pool, userName string, password secret.Text, address netip.Addr) (Result, error) {
 	loginName := userpool.LoginName(userName)
-	attempt, wait := s.Throttle.Try(pool+"/"+name.Clip(loginName, 64), address)
+	attempt, wait := s.Throttle.try(pool+"/"+name.Clip(loginName, 64), address)
 	if wait > 0 {
 		// Not in the audit log: an attacker would decide how fast it grows. The failures that led here are.
 		e := &TooMany{Wait: wait.Truncate(time.Second) + time.Second}
@@ -65,7 +65,7 @@ func (s *SignIn) Password(ctx context.Context, pool, userName string, password s
 	if why := refusal(user, ok); why != "" {
 		return Result{}, s.refuse(ctx, pool, user, why, address)
 	}
-	attempt.Succeeded()
+	attempt.succeeded()
 	caller := user.Person(userpool.Issuer(s.PublicURL, pool))
 	if stale {
 		s.upgrade(ctx, caller, user, password)

@@ -82,21 +82,21 @@ func NewThrottle(now func() time.Time) *Throttle {
 	return &Throttle{now: now, order: list.New(), byKey: map[countKey]*list.Element{}, bound: maxCounts}
 }
 
-// Attempt is one attempt that was let through.
-type Attempt struct {
+// attempt is one login attempt that was let through.
+type attempt struct {
 	t       *Throttle
 	pair    countKey
 	counted []countKey
 }
 
-// Try reports whether an attempt on account from address may be made now. If
-// so, it is counted as a failure until [Attempt.Succeeded]; if not, it says how
+// try reports whether an attempt on account from address may be made now. If
+// so, it is counted as a failure until attempt.succeeded; if not, it says how
 // long to wait.
-func (t *Throttle) Try(account string, address netip.Addr) (Attempt, time.Duration) {
+func (t *Throttle) try(account string, address netip.Addr) (attempt, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, net := t.now(), network(address)
-	a := Attempt{t: t, pair: countKey{pairPlace, account, net}}
+	a := attempt{t: t, pair: countKey{pairPlace, account, net}}
 	a.counted = []countKey{a.pair, {place: addressPlace, address: net}}
 	if t.failures(countKey{knownPlace, account, net}, now) == 0 {
 		a.counted = append(a.counted, countKey{place: accountPlace, account: account})
@@ -106,7 +106,7 @@ func (t *Throttle) Try(account string, address netip.Addr) (Attempt, time.Durati
 		wait = max(wait, t.wait(k, now))
 	}
 	if wait > 0 {
-		return Attempt{}, wait
+		return attempt{}, wait
 	}
 	for _, k := range a.counted {
 		c := t.count(k, now)
@@ -116,9 +116,9 @@ func (t *Throttle) Try(account string, address netip.Addr) (Attempt, time.Durati
 	return a, 0
 }
 
-// Succeeded takes the attempt back, forgives the pair everything, and
+// succeeded takes the attempt back, forgives the pair everything, and
 // remembers that the account logs in from there.
-func (a Attempt) Succeeded() {
+func (a attempt) succeeded() {
 	a.t.mu.Lock()
 	defer a.t.mu.Unlock()
 	now := a.t.now()

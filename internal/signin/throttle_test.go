@@ -21,10 +21,10 @@ func TestDelaysDoubleUpToABoundAndAreForgotten(t *testing.T) {
 	th := NewThrottle(c.now)
 	var waits []time.Duration
 	for range 16 {
-		if _, wait := th.Try("staff/zhang", addr("192.0.2.1")); wait > 0 {
+		if _, wait := th.try("staff/zhang", addr("192.0.2.1")); wait > 0 {
 			waits = append(waits, wait)
 			c.pass(wait)
-			if _, again := th.Try("staff/zhang", addr("192.0.2.1")); again > 0 {
+			if _, again := th.try("staff/zhang", addr("192.0.2.1")); again > 0 {
 				t.Fatalf("after waiting %s: another %s", wait, again)
 			}
 		}
@@ -39,7 +39,7 @@ func TestDelaysDoubleUpToABoundAndAreForgotten(t *testing.T) {
 	}
 	c.pass(24 * time.Hour)
 	for i := range 5 {
-		if _, wait := th.Try("staff/zhang", addr("192.0.2.1")); wait > 0 {
+		if _, wait := th.try("staff/zhang", addr("192.0.2.1")); wait > 0 {
 			t.Errorf("a day later, attempt %d waits %s", i, wait)
 		}
 	}
@@ -49,12 +49,12 @@ func TestSuccessForgivesThePair(t *testing.T) {
 	c := newClock()
 	th := NewThrottle(c.now)
 	for i := range 100 {
-		a, wait := th.Try("staff/zhang", addr("192.0.2.1"))
+		a, wait := th.try("staff/zhang", addr("192.0.2.1"))
 		if wait > 0 {
 			t.Fatalf("attempt %d waits %s", i, wait)
 		}
 		if i%5 == 4 { // four typing errors, then the right password
-			a.Succeeded()
+			a.succeeded()
 		}
 		c.pass(20 * time.Second)
 	}
@@ -65,11 +65,11 @@ func TestSuccessForgivesThePair(t *testing.T) {
 func TestAnAttackerSlowsHimselfDown(t *testing.T) {
 	c := newClock()
 	th := NewThrottle(c.now)
-	a, _ := th.Try("staff/zhang", addr("198.51.100.7"))
-	a.Succeeded()
+	a, _ := th.try("staff/zhang", addr("198.51.100.7"))
+	a.succeeded()
 	let := 0
 	for i := range 3600 { // an hour, one attempt a second, each from an address of its own
-		if _, wait := th.Try("staff/zhang", netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})); wait == 0 {
+		if _, wait := th.try("staff/zhang", netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})); wait == 0 {
 			let++
 		}
 		c.pass(time.Second)
@@ -77,13 +77,13 @@ func TestAnAttackerSlowsHimselfDown(t *testing.T) {
 	if let > 500 {
 		t.Errorf("%d of 3600 attempts were let through", let)
 	}
-	if _, wait := th.Try("staff/zhang", addr("198.51.100.7")); wait > 0 {
+	if _, wait := th.try("staff/zhang", addr("198.51.100.7")); wait > 0 {
 		t.Errorf("the owner waits %s", wait)
 	}
-	if _, wait := th.Try("staff/zhang", addr("203.0.113.9")); wait > 10*time.Second {
+	if _, wait := th.try("staff/zhang", addr("203.0.113.9")); wait > 10*time.Second {
 		t.Errorf("the owner, elsewhere, waits %s", wait)
 	}
-	if _, wait := th.Try("staff/li", addr("203.0.113.9")); wait > 0 {
+	if _, wait := th.try("staff/li", addr("203.0.113.9")); wait > 0 {
 		t.Errorf("another account waits %s", wait)
 	}
 }
@@ -94,7 +94,7 @@ func TestOneAddressManyAccounts(t *testing.T) {
 	let := 0
 	for i := range 600 {
 		// One subscriber's IPv6 addresses are one.
-		if _, wait := th.Try("staff/u"+strconv.Itoa(i), addr("2001:db8:1:2::"+strconv.FormatInt(int64(i+1), 16))); wait == 0 {
+		if _, wait := th.try("staff/u"+strconv.Itoa(i), addr("2001:db8:1:2::"+strconv.FormatInt(int64(i+1), 16))); wait == 0 {
 			let++
 		}
 		c.pass(time.Second)
@@ -102,7 +102,7 @@ func TestOneAddressManyAccounts(t *testing.T) {
 	if let > 120 {
 		t.Errorf("%d of 600 accounts were tried in ten minutes", let)
 	}
-	if _, wait := th.Try("staff/u1", addr("2001:db8:9:9::1")); wait > 0 {
+	if _, wait := th.try("staff/u1", addr("2001:db8:9:9::1")); wait > 0 {
 		t.Errorf("another network waits %s", wait)
 	}
 }
@@ -111,7 +111,7 @@ func TestAttemptsMadeAtOnceCount(t *testing.T) {
 	th := NewThrottle(newClock().now)
 	let := 0
 	for range 100 { // none has failed yet
-		if _, wait := th.Try("staff/zhang", addr("192.0.2.1")); wait == 0 {
+		if _, wait := th.try("staff/zhang", addr("192.0.2.1")); wait == 0 {
 			let++
 		}
 	}
@@ -124,7 +124,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	th := NewThrottle(newClock().now)
 	th.bound = 100
 	for i := range 1000 {
-		th.Try("staff/u"+strconv.Itoa(i), netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
+		th.try("staff/u"+strconv.Itoa(i), netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
 	}
 	if th.order.Len() != 100 || len(th.byKey) != 100 {
 		t.Errorf("%d counts, %d keys", th.order.Len(), len(th.byKey))

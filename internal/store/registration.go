@@ -4,27 +4,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
 const pushedColumns = `hash, id, pool, client_id, parameters, created, expires, opened`
-
-// hashText scans a stored hash.
-type hashText struct{ h *secret.Hash }
-
-// Scan implements [sql.Scanner].
-func (s hashText) Scan(v any) error {
-	text, ok := v.(string)
-	if !ok {
-		return fault.New(fault.Internal, "store_type", "a stored hash is not text")
-	}
-	var err error
-	*s.h, err = secret.ParseHash(text)
-	return err
-}
 
 // CreatePushed implements [userpool.PushedRequests].
 func (s UserPools) CreatePushed(ctx context.Context, p guard.Permit, v userpool.Pushed) error {
