@@ -14,6 +14,7 @@ import (
 	"github.com/deputy-id/deputy/internal/api/rest"
 	"github.com/deputy-id/deputy/internal/attest"
 	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/backchannel"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/callback"
@@ -51,6 +52,7 @@ type Server struct {
 	fleet    *fleet.Fleet // nil if the runtime is off
 	guard    *guard.Guard
 	keeper   keeper
+	notifier *backchannel.Notifier
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -128,6 +130,7 @@ func (s *Server) build(ctx context.Context) error {
 	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(runtime.GOMAXPROCS(0)), Breached: breached}
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
+	throttle := signin.NewThrottle(c.Now)
 	party, err := factor.NewRelyingParty(c.PublicURL)
 	if err != nil {
 		return err
@@ -135,12 +138,12 @@ func (s *Server) build(ctx context.Context) error {
 	factors := &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: s.guard, Party: party, Now: c.Now}
 	attempts := store.Attempts{DB: db}
 	signIn := &signin.SignIn{
-		PublicURL: c.PublicURL, Users: pools, Sessions: pools, Attempts: attempts, Factors: factors, Passwords: passwords, Throttle: signin.NewThrottle(c.Now),
+		PublicURL: c.PublicURL, Users: pools, Sessions: pools, Attempts: attempts, Factors: factors, Passwords: passwords, Throttle: throttle,
 		Guard: s.guard, Log: log, Now: c.Now,
 	}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
 	security := &account.Security{Base: base, Logins: logins, SignIn: signIn}
-	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
+	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Throttle: throttle, Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
@@ -195,6 +198,9 @@ func (s *Server) build(ctx context.Context) error {
 		}
 	}
 
+	s.notifier = &backchannel.Notifier{
+		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
+	}
 	s.keeper = keeper{
 		pools: pools, sessions: pools, attempts: attempts, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
@@ -210,7 +216,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Passwords: passwords, Factors: factors,
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords, Factors: factors,
 		Clients:   pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,

@@ -47,6 +47,8 @@ type API struct {
 	Launches    *attest.Launches
 	Pools       userpool.Pools
 	Users       userpool.Users
+	Groups      userpool.Groups
+	Sessions    userpool.Sessions
 	Clients     userpool.Clients
 	Passwords   *userpool.Passwords
 	Factors     *factor.Registry
