@@ -166,8 +166,8 @@ func (v stepView) recoveryCode(code, passkey bool) browser.Form {
 
 func (v stepView) newPassword() browser.Form {
 	return v.form("", browser.Form{
-		Title: browser.Text{EN: "Choose your password", ZH: "设置你的密码"},
-		Text:  browser.Text{EN: "The password that you were given is for the first login only.", ZH: "你收到的初始密码仅用于首次登录。"},
+		Title:  browser.Text{EN: "Choose your password", ZH: "设置你的密码"},
+		Text:   browser.Text{EN: "The password that you were given is for the first login only.", ZH: "你收到的初始密码仅用于首次登录。"},
 		Inputs: NewPasswordInputs(v.pool), Action: v.path("password"),
 	})
 }
