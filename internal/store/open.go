@@ -31,10 +31,11 @@ var migrations embed.FS
 
 // DB is an open database.
 type DB struct {
-	write *sql.DB // SQLite: one connection, so that writers queue here and not inside the engine
-	read  *sql.DB // PostgreSQL: the same as write
+	write *prepared // SQLite: one connection, so that writers queue here and not inside the engine
+	read  *prepared // PostgreSQL: the same as write
 	pg    *pgx.ConnConfig
 	bell  *bell
+	group group // of changes; not used on PostgreSQL, where they run side by side
 
 	takeHead, moveHead    *sql.Stmt
 	appendOne, appendMany *sql.Stmt
@@ -77,7 +78,9 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(unavailable(err), w.Close())
 	}
-	return (&DB{write: w, read: r, bell: newBell(), delegated: newDelegatedCache()}).prepare(ctx, goose.DialectSQLite3)
+	db := &DB{write: keepPrepared(w, true), read: keepPrepared(r, true), bell: newBell(), delegated: newDelegatedCache()}
+	db.group.commit = db.commitGroup
+	return db.prepare(ctx, goose.DialectSQLite3)
 }
 
 // OpenPostgres opens a PostgreSQL database by its URL.
@@ -92,7 +95,8 @@ func OpenPostgres(ctx context.Context, databaseURL string) (*DB, error) {
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return (&DB{write: db, read: db, pg: config, bell: newBell()}).prepare(ctx, goose.DialectPostgres)
+	kept := keepPrepared(db, false)
+	return (&DB{write: kept, read: kept, pg: config, bell: newBell()}).prepare(ctx, goose.DialectPostgres)
 }
 
 // prepare migrates the schema, which is safe when several replicas start at
@@ -100,7 +104,7 @@ func OpenPostgres(ctx context.Context, databaseURL string) (*DB, error) {
 func (db *DB) prepare(ctx context.Context, dialect goose.Dialect) (*DB, error) {
 	err := db.migrate(ctx, dialect)
 	for _, s := range []struct {
-		on   *sql.DB
+		on   *prepared
 		stmt **sql.Stmt
 		text string
 	}{
@@ -137,7 +141,7 @@ func (db *DB) migrate(ctx context.Context, dialect goose.Dialect) error {
 		}
 		options = append(options, goose.WithSessionLocker(locker))
 	}
-	provider, err := goose.NewProvider(dialect, db.write, files, options...)
+	provider, err := goose.NewProvider(dialect, db.write.DB, files, options...)
 	if err != nil {
 		return err
 	}

@@ -74,5 +74,5 @@ func (s UserPools) DeletePool(ctx context.Context, p guard.Permit, pool string) 
 
 // lockUserPool is lockPool for user pools.
 func lockUserPool(ctx context.Context, tx *txn, pool string) error {
-	return must(ctx, tx, userpool.NotFound("userpool", pool), `UPDATE user_pools SET name = name WHERE name = $1`, pool)
+	return must(ctx, tx, userpool.NotFound("userpool", pool), `UPDATE user_pools SET version = version WHERE name = $1`, pool)
 }

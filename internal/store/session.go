@@ -40,9 +40,10 @@ func (s UserPools) CreateSession(ctx context.Context, p guard.Permit, v userpool
 }
 
 // lockUser returns NotFound unless the user exists, and keeps him from being
-// deleted until the transaction ends.
+// deleted until the transaction ends. What is set to itself must be no key: for a
+// key, SQLite would look at every row that refers to it.
 func lockUser(ctx context.Context, tx *txn, pool, id string) error {
-	return must(ctx, tx, userpool.NotFound("user", id), `UPDATE users SET id = id WHERE pool = $1 AND id = $2`, pool, id)
+	return must(ctx, tx, userpool.NotFound("user", id), `UPDATE users SET version = version WHERE pool = $1 AND id = $2`, pool, id)
 }
 
 // Session implements [userpool.Sessions].
@@ -145,7 +146,7 @@ func (s UserPools) CreateCode(ctx context.Context, p guard.Permit, c userpool.Co
 		if err := lockUser(ctx, tx, c.Pool, c.UserID); err != nil {
 			return err
 		}
-		if err := must(ctx, tx, userpool.NotFound("client", c.ClientID), `UPDATE clients SET id = id WHERE pool = $1 AND id = $2`, c.Pool, c.ClientID); err != nil {
+		if err := must(ctx, tx, userpool.NotFound("client", c.ClientID), `UPDATE clients SET version = version WHERE pool = $1 AND id = $2`, c.Pool, c.ClientID); err != nil {
 			return err
 		}
 		return must(ctx, tx, userpool.Exists("code", c.ID),

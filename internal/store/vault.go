@@ -199,7 +199,7 @@ func (s Vault) RemoveDelegation(ctx context.Context, p guard.Permit, w name.Work
 		var grant string
 		// The no-op update locks the grant, so that two agents that leave at once cannot both think that the other one stays.
 		err := row(ctx, tx, vault.NotFound(""), func(sc scanner) error { return sc.Scan(&grant) },
-			`UPDATE grants SET id = id WHERE pool = $1 AND provider = $2 AND issuer = $3 AND subject = $4 RETURNING id`, w.Pool, providerName, u.Issuer, u.Subject)
+			`UPDATE grants SET version = version WHERE pool = $1 AND provider = $2 AND issuer = $3 AND subject = $4 RETURNING id`, w.Pool, providerName, u.Issuer, u.Subject)
 		if fault.Is(err, fault.NotFound) {
 			return nil
 		}
