@@ -72,9 +72,11 @@ func clientJSON(c userpool.Client) (uris, logout, settings string, err error) {
 
 // Client implements [userpool.Clients].
 func (s UserPools) Client(ctx context.Context, pool, id string) (userpool.Client, error) {
-	var c userpool.Client
-	err := row(ctx, s.DB.read, userpool.NotFound("client", id), scanClient(&c), `SELECT `+clientColumns+` FROM clients WHERE pool = $1 AND id = $2`, pool, id)
-	return c, err
+	return s.DB.memory.clients.find(clientKey{pool, id}, func() (userpool.Client, error) {
+		var c userpool.Client
+		err := row(ctx, s.DB.read, userpool.NotFound("client", id), scanClient(&c), `SELECT `+clientColumns+` FROM clients WHERE pool = $1 AND id = $2`, pool, id)
+		return c, err
+	})
 }
 
 // Clients implements [userpool.Clients].

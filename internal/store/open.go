@@ -41,7 +41,7 @@ type DB struct {
 	appendOne, appendMany *sql.Stmt
 	findCredential        *sql.Stmt
 	findDelegated         *sql.Stmt
-	delegated             *delegatedCache // nil on PostgreSQL
+	memory                memory
 }
 
 // opTimeout bounds a transaction on PostgreSQL: one that takes longer is stuck.
@@ -78,7 +78,7 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(unavailable(err), w.Close())
 	}
-	db := &DB{write: keepPrepared(w, true), read: keepPrepared(r, true), bell: newBell(), delegated: newDelegatedCache()}
+	db := &DB{write: keepPrepared(w, true), read: keepPrepared(r, true), bell: newBell(), memory: newMemory()}
 	db.group.commit = db.commitGroup
 	return db.prepare(ctx, goose.DialectSQLite3)
 }

@@ -23,7 +23,7 @@ func (db *DB) change(ctx context.Context, p guard.Permit, action guard.Action, r
 		return err
 	}
 	// Also after an error: a commit may have failed and happened all the same.
-	defer db.delegated.changed()
+	defer db.memory.changed(r)
 	return db.transact(ctx, do, p.Entry())
 }
 
