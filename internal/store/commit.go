@@ -95,12 +95,16 @@ func (db *DB) once(ctx context.Context, batch []*work) (again bool) {
 			w.err = err
 		}
 	}
-	tx, err := db.write.begin(ctx)
+	begun, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		fail(err)
 		return true
 	}
-	defer func() { _ = tx.Rollback() }() // of what is committed, that does nothing
+	tx := &txn{Tx: begun, db: db.write}
+	defer func() {
+		_ = tx.Rollback() // of what is committed, that does nothing
+		tx.ended(ctx)
+	}()
 	var entries []audit.Entry
 	good := 0
 	for _, w := range batch {

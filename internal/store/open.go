@@ -24,6 +24,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/userpool"
 )
 
 //go:embed migrations/*.sql
@@ -41,7 +42,11 @@ type DB struct {
 	appendOne, appendMany *sql.Stmt
 	findCredential        *sql.Stmt
 	findDelegated         *sql.Stmt
-	memory                memory
+
+	// What is asked for with every request; nil on PostgreSQL.
+	delegated *remembered[delegatedKey, delegated]
+	pools     *remembered[string, userpool.Pool]
+	clients   *remembered[clientKey, userpool.Client]
 }
 
 // opTimeout bounds a transaction on PostgreSQL: one that takes longer is stuck.
@@ -78,7 +83,10 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(unavailable(err), w.Close())
 	}
-	db := &DB{write: keepPrepared(w, true), read: keepPrepared(r, true), bell: newBell(), memory: newMemory()}
+	db := &DB{write: &prepared{DB: w}, read: &prepared{DB: r}, bell: newBell()}
+	db.delegated = newRemembered[delegatedKey, delegated](10_000)  // about 10 MB
+	db.pools = newRemembered[string, userpool.Pool](100)           // at most 13 MB, if each has a logo
+	db.clients = newRemembered[clientKey, userpool.Client](10_000) // about 20 MB
 	db.group.commit = db.commitGroup
 	return db.prepare(ctx, goose.DialectSQLite3)
 }
@@ -95,8 +103,8 @@ func OpenPostgres(ctx context.Context, databaseURL string) (*DB, error) {
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	kept := keepPrepared(db, false)
-	return (&DB{write: kept, read: kept, pg: config, bell: newBell()}).prepare(ctx, goose.DialectPostgres)
+	one := &prepared{DB: db, asIs: true}
+	return (&DB{write: one, read: one, pg: config, bell: newBell()}).prepare(ctx, goose.DialectPostgres)
 }
 
 // prepare migrates the schema, which is safe when several replicas start at

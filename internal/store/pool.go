@@ -29,7 +29,7 @@ func (s UserPools) CreatePool(ctx context.Context, p guard.Permit, pool userpool
 
 // Pool implements [userpool.Pools].
 func (s UserPools) Pool(ctx context.Context, pool string) (userpool.Pool, error) {
-	return s.DB.memory.pools.find(pool, func() (userpool.Pool, error) {
+	return s.DB.pools.find(pool, func() (userpool.Pool, error) {
 		var found userpool.Pool
 		err := row(ctx, s.DB.read, userpool.NotFound("userpool", pool), scanPool(&found), `SELECT `+poolColumns+` FROM user_pools WHERE name = $1`, pool)
 		return found, err

@@ -6,114 +6,121 @@ import (
 	"sync"
 )
 
-// maxPrepared bounds how many statements are kept prepared on one connection.
-// The texts are the constants of this package, and the audit log's filters.
-const maxPrepared = 400
+// maxPrepared bounds the statements that are kept compiled. The program has
+// fewer texts than that; beyond it they are compiled for each use.
+const maxPrepared = 512
 
-// prepared is a database that keeps its statements prepared: on SQLite, where
-// parsing costs as much as running. What talks to PostgreSQL does that itself.
+// prepared is a SQLite database that compiles each text once: that costs as much
+// as running it. Every text is a constant of this package, so there are not
+// many. The driver of PostgreSQL does the same by itself, so there texts are run
+// as they are.
 type prepared struct {
 	*sql.DB
-	sqlite bool
-
-	mu     sync.Mutex
-	byText map[string]*sql.Stmt // nil: to be prepared when nobody has the connection
-	wanted []string             // those that are nil
+	asIs  bool
+	mu    sync.Mutex
+	stmts map[string]*sql.Stmt
 }
 
-func keepPrepared(db *sql.DB, sqlite bool) *prepared {
-	return &prepared{DB: db, sqlite: sqlite, byText: map[string]*sql.Stmt{}}
-}
-
-// find returns the prepared statement, or nil; then it is wanted.
-func (p *prepared) find(text string) *sql.Stmt {
+// compiled returns the text's statement, or nil if there is none yet.
+func (p *prepared) compiled(text string) *sql.Stmt {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, known := p.byText[text]
-	if !known && p.sqlite && len(p.byText) < maxPrepared {
-		p.byText[text] = nil
-		p.wanted = append(p.wanted, text)
-	}
-	return s
+	return p.stmts[text]
 }
 
-// prepareWanted prepares the statements that were asked for. The caller holds
-// no connection: there may be only one.
-func (p *prepared) prepareWanted(ctx context.Context) error {
+// compile returns the text's statement, or nil if the text is to be run as it
+// is, which tells what is wrong with it. It takes a connection, so it must not
+// be called while a transaction of the same goroutine has the only one.
+func (p *prepared) compile(ctx context.Context, text string) *sql.Stmt {
+	if p.asIs {
+		return nil
+	}
+	if s := p.compiled(text); s != nil {
+		return s
+	}
+	s, err := p.PrepareContext(ctx, text)
+	if err != nil {
+		return nil
+	}
 	p.mu.Lock()
-	wanted := p.wanted
-	p.wanted = nil
-	p.mu.Unlock()
-	for _, text := range wanted {
-		s, err := p.PrepareContext(ctx, text)
-		if err != nil {
-			return err
-		}
-		p.mu.Lock()
-		p.byText[text] = s
-		p.mu.Unlock()
+	defer p.mu.Unlock()
+	if first := p.stmts[text]; first != nil || len(p.stmts) >= maxPrepared {
+		_ = s.Close() // another was faster, or there are too many: nothing runs on this one
+		return first
 	}
-	return nil
-}
-
-// QueryContext implements [querier].
-func (p *prepared) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	if s := p.find(text); s != nil {
-		return s.QueryContext(ctx, args...)
+	if p.stmts == nil {
+		p.stmts = map[string]*sql.Stmt{}
 	}
-	if err := p.prepareWanted(ctx); err != nil {
-		return nil, err
-	}
-	return p.DB.QueryContext(ctx, text, args...)
+	p.stmts[text] = s
+	return s
 }
 
 // QueryRowContext implements [querier].
 func (p *prepared) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
-	if s := p.find(text); s != nil {
+	if s := p.compile(ctx, text); s != nil {
 		return s.QueryRowContext(ctx, args...)
 	}
-	// Without the statement it works as well, and a text that is wrong says so in the row.
-	_ = p.prepareWanted(ctx)
 	return p.DB.QueryRowContext(ctx, text, args...)
+}
+
+// QueryContext implements [querier].
+func (p *prepared) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if s := p.compile(ctx, text); s != nil {
+		return s.QueryContext(ctx, args...)
+	}
+	return p.DB.QueryContext(ctx, text, args...)
 }
 
 // txn is a transaction with the topics that its commit announces.
 type txn struct {
 	*sql.Tx
-	on     *prepared
+	db     *prepared
+	wanted []string // texts to compile afterwards, when the connection is free again
 	topics []string // on every replica
 	here   []string // in this process only
 }
 
-// begin starts a transaction.
-func (p *prepared) begin(ctx context.Context) (*txn, error) {
-	if err := p.prepareWanted(ctx); err != nil {
-		return nil, err
+// compiled returns the text's statement in the transaction, or nil if it is not
+// compiled yet.
+func (tx *txn) compiled(ctx context.Context, text string) *sql.Stmt {
+	if tx.db.asIs {
+		return nil
 	}
-	tx, err := p.BeginTx(ctx, nil)
-	return &txn{Tx: tx, on: p}, err
+	s := tx.db.compiled(text)
+	if s == nil {
+		tx.wanted = append(tx.wanted, text)
+		return nil
+	}
+	return tx.StmtContext(ctx, s)
 }
 
-// ExecContext runs a statement that returns no rows.
+// ended compiles what the transaction had to run uncompiled.
+func (tx *txn) ended(ctx context.Context) {
+	for _, text := range tx.wanted {
+		tx.db.compile(ctx, text)
+	}
+}
+
+// ExecContext is that of [sql.Tx], on a compiled statement if there is one.
 func (tx *txn) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	if s := tx.on.find(text); s != nil {
-		return tx.StmtContext(ctx, s).ExecContext(ctx, args...)
+	if s := tx.compiled(ctx, text); s != nil {
+		return s.ExecContext(ctx, args...)
 	}
 	return tx.Tx.ExecContext(ctx, text, args...)
 }
 
-// QueryContext implements [querier].
-func (tx *txn) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	if s := tx.on.find(text); s != nil {
-		return tx.StmtContext(ctx, s).QueryContext(ctx, args...)
-	}
-	return tx.Tx.QueryContext(ctx, text, args...)
-}
-
 // QueryRowContext implements [querier].
 func (tx *txn) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
-	if s := tx.on.find(text); s != nil {
-		return tx.StmtContext(ctx, s).QueryRowContext(ctx, args...)
+	if s := tx.compiled(ctx, text); s != nil {
+		return s.QueryRowContext(ctx, args...)
 	}
 	return tx.Tx.QueryRowContext(ctx, text, args...)
+}
+
+// QueryContext implements [querier].
+func (tx *txn) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if s := tx.compiled(ctx, text); s != nil {
+		return s.QueryContext(ctx, args...)
+	}
+	return tx.Tx.QueryContext(ctx, text, args...)
 }

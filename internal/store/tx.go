@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/fault"
@@ -23,7 +25,7 @@ func (db *DB) change(ctx context.Context, p guard.Permit, action guard.Action, r
 		return err
 	}
 	// Also after an error: a commit may have failed and happened all the same.
-	defer db.memory.changed(r)
+	defer db.changed(r)
 	return db.transact(ctx, do, p.Entry())
 }
 
@@ -98,6 +100,15 @@ func row(ctx context.Context, q querier, none error, scan func(scanner) error, t
 func unstorable(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "22021"
+}
+
+// foreign reports whether a row was refused because what it refers to is gone.
+// Referring to a row also keeps it from being deleted until the transaction
+// ends.
+func foreign(err error) bool {
+	var pg *pgconn.PgError
+	var lite *sqlite.Error
+	return errors.As(err, &pg) && pg.Code == "23503" || errors.As(err, &lite) && lite.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 }
 
 // rows scans every row of a query.

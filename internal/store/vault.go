@@ -65,22 +65,35 @@ const findDelegatedText = `SELECT ` + grantColumns + `, d.id, d.grant_id, d.scop
 
 // FindDelegated implements [broker.Store].
 func (s Vault) FindDelegated(ctx context.Context, w name.Workload, providerName string, u name.User) (vault.Grant, vault.Delegation, bool, error) {
-	found, err := s.DB.memory.delegated.find(delegatedKey{w, providerName, u}, func() (delegated, error) { return s.readDelegated(ctx, w, providerName, u) })
-	if fault.Is(err, fault.NotFound) {
+	d, err := s.DB.delegated.find(delegatedKey{w, providerName, u}, func() (delegated, error) {
+		return s.readDelegated(ctx, w, providerName, u)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
 		return vault.Grant{}, vault.Delegation{}, false, nil
 	}
-	return found.grant, found.delegation, err == nil, err
+	return d.grant, d.delegation, err == nil, err
+}
+
+type delegatedKey struct {
+	workload name.Workload
+	provider string
+	user     name.User
+}
+
+type delegated struct {
+	grant      vault.Grant
+	delegation vault.Delegation
 }
 
 func (s Vault) readDelegated(ctx context.Context, w name.Workload, providerName string, u name.User) (delegated, error) {
-	d := delegated{delegation: vault.Delegation{Workload: w}}
+	found := delegated{delegation: vault.Delegation{Workload: w}}
 	ctx, cancel := s.DB.bounded(ctx)
 	defer cancel()
-	err := s.DB.findDelegated.QueryRowContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name).Scan(append(grantInto(&d.grant), delegationInto(&d.delegation)...)...)
+	err := s.DB.findDelegated.QueryRowContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name).Scan(append(grantInto(&found.grant), delegationInto(&found.delegation)...)...)
 	if errors.Is(err, sql.ErrNoRows) {
-		return delegated{}, vault.NotFound("")
+		return delegated{}, err
 	}
-	return d, unavailable(err)
+	return found, unavailable(err)
 }
 
 // findCredentialText finds everything about a request for a credential in one
@@ -172,7 +185,7 @@ func (s Vault) DueGrants(ctx context.Context, now, usedSince time.Time, limit in
 
 // Postpone implements [vault.Store].
 func (s Vault) Postpone(ctx context.Context, id string, version int64, due time.Time) error {
-	defer s.DB.memory.delegated.changed()
+	defer s.DB.delegated.changed()
 	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
 		_, err := exec(ctx, tx, `UPDATE grants SET due = $1 WHERE id = $2 AND version = $3`, ms(due), id, version)
 		return err
@@ -181,7 +194,7 @@ func (s Vault) Postpone(ctx context.Context, id string, version int64, due time.
 
 // MarkUsed implements [vault.Store].
 func (s Vault) MarkUsed(ctx context.Context, ids []string, at time.Time) error {
-	defer s.DB.memory.delegated.changed()
+	defer s.DB.delegated.changed()
 	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
 		for _, id := range ids {
 			if _, err := exec(ctx, tx, `UPDATE grants SET used = $1 WHERE id = $2 AND used < $1`, ms(at), id); err != nil {
