@@ -61,6 +61,7 @@ var table = []row{
 	{"internal/agent/agenttest", 21, "github.com/google/go-cmp"},
 	{"internal/factor/factortest", 21, "github.com/google/go-cmp"},
 
+	{"internal/backchannel", 30, ""},
 	{"internal/signin", 30, ""},
 	{"internal/consent", 30, ""},
 	{"internal/fleet", 30, ""},

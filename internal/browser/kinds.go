@@ -53,6 +53,7 @@ type Decision struct {
 	Who     string // who asks, in his own words: shown apart, as a name only
 	Text    Text   // what it is about
 	Items   []Item // what is asked for, in words
+	Facts   []Fact // what is known about who asks
 	Note    Text   // under the items: who the person is logged in as, what happens next; may be empty
 	Action  string // where the form is sent, by POST
 	Hidden  []Hidden

@@ -113,8 +113,8 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
 	(&login.Handler{Base: base, Logins: w.logins, SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
 		Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now}}).Mount(mux)
-	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
-		Keys: &keyring{keys: map[string][]jwt.Key{}}, Guard: w.guard}).Mount(mux)
+	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
+		Keys: &keyring{keys: map[string][]jwt.Key{}}, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
 	hash, err := hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)

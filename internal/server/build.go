@@ -13,6 +13,7 @@ import (
 	"github.com/deputy-id/deputy/internal/api/rest"
 	"github.com/deputy-id/deputy/internal/attest"
 	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/backchannel"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/callback"
@@ -49,6 +50,7 @@ type Server struct {
 	fleet    *fleet.Fleet // nil if the runtime is off
 	guard    *guard.Guard
 	keeper   keeper
+	notifier *backchannel.Notifier
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -126,9 +128,10 @@ func (s *Server) build(ctx context.Context) error {
 	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(runtime.GOMAXPROCS(0)), Breached: breached}
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
-	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
+	throttle := signin.NewThrottle(c.Now)
+	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: throttle, Guard: s.guard, Log: log, Now: c.Now}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
-	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
+	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Throttle: throttle, Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
@@ -183,6 +186,9 @@ func (s *Server) build(ctx context.Context) error {
 		}
 	}
 
+	s.notifier = &backchannel.Notifier{
+		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
+	}
 	s.keeper = keeper{
 		pools: pools, sessions: pools, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
@@ -197,7 +203,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Passwords: passwords,
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords,
 		Clients:   pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,

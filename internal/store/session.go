@@ -79,12 +79,14 @@ func (s UserPools) ExtendSession(ctx context.Context, p guard.Permit, pool, id s
 // EndSession implements [userpool.Sessions].
 func (s UserPools) EndSession(ctx context.Context, p guard.Permit, pool, id string) error {
 	return s.DB.change(ctx, p, userpool.ActionEndSession, userpool.SessionResource(pool, id), func(ctx context.Context, tx *txn) error {
-		var v userpool.Session
-		err := row(ctx, tx, userpool.NotFound("session", id), scanSession(&v), `DELETE FROM sessions WHERE pool = $1 AND id = $2 RETURNING `+sessionColumns, pool, id)
+		v, err := sessionList(ctx, tx, `DELETE FROM sessions WHERE pool = $1 AND id = $2 RETURNING `+sessionColumns, pool, id)
 		if err != nil {
 			return err
 		}
-		return endWithSession(ctx, tx, p, v)
+		if len(v) == 0 {
+			return userpool.NotFound("session", id)
+		}
+		return endWithSession(ctx, tx, p, v[0])
 	})
 }
 
@@ -93,12 +95,7 @@ func (s UserPools) EndSessions(ctx context.Context, p guard.Permit, pool, userID
 	var ended []userpool.Session
 	err := s.DB.change(ctx, p, userpool.ActionEndSession, userpool.UserResource(pool, userID), func(ctx context.Context, tx *txn) error {
 		var err error
-		ended, err = sessionList(ctx, tx, `DELETE FROM sessions WHERE pool = $1 AND user_id = $2 AND id <> $3 RETURNING `+sessionColumns, pool, userID, except)
-		for _, v := range ended {
-			if err == nil {
-				err = endWithSession(ctx, tx, p, v)
-			}
-		}
+		ended, err = endSessions(ctx, tx, p, `id <> $3`, pool, userID, except)
 		return err
 	})
 	return ended, err
@@ -119,11 +116,15 @@ func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int,
 		if err != nil {
 			return err
 		}
+		devices, err := exec(ctx, tx, sweepDevices, ms(t))
+		if err != nil {
+			return err
+		}
 		families, err := sweepFamilies(ctx, tx, t)
 		if err != nil {
 			return err
 		}
-		if swept = sessions + codes + families; swept == 0 {
+		if swept = sessions + codes + devices + families; swept == 0 {
 			return nil
 		}
 		return s.DB.appendAudit(ctx, tx, p.Entry())

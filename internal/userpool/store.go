@@ -49,6 +49,7 @@ type Users interface {
 	Users(ctx context.Context, pool, after string, limit int) ([]User, error)
 	// UpdateUser replaces the user of the same pool and id if its version still is u.Version, and counts
 	// the version up; ActionUpdateUser. Otherwise Changed("user", id), or NotFound. CreatedAt stays, and Groups are not looked at.
+	// It ends the sessions that the change makes void (see [Session.Alive]).
 	UpdateUser(ctx context.Context, p guard.Permit, u User) error
 	// UpgradePassword replaces the password hash if it still is old, counting the version up and leaving
 	// PasswordChangedAt; ActionUpgradePassword. Otherwise Changed("user", id), or NotFound.
@@ -90,7 +91,7 @@ type Sessions interface {
 	// EndSessions removes all sessions of a user but the one with the id except, which may be empty;
 	// ActionEndSession on the user's Resource. It returns those that it removed.
 	EndSessions(ctx context.Context, p guard.Permit, pool, userID, except string) ([]Session, error)
-	// Sweep removes the sessions, codes and families of all pools whose end is before t, returning how many;
+	// Sweep removes the sessions, codes, devices' requests and families of all pools whose end is before t, returning how many;
 	// ActionSweep on SweepResource. The entry is committed only when something was removed.
 	Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error)
 }
@@ -152,7 +153,9 @@ type Stores interface {
 	Clients
 	Sessions
 	Codes
+	Devices
 	Families
+	LogoutNotices
 	Consents
 	Groups
 }
@@ -190,6 +193,8 @@ func title(kind string) string {
 		return "user pool"
 	case "code":
 		return "authorization code"
+	case "device":
+		return "device code"
 	default:
 		return kind
 	}
