@@ -45,6 +45,7 @@ const (
 type world struct {
 	t       testing.TB
 	mux     *http.ServeMux
+	keys    *keyring
 	url     string
 	stores  storetest.Pools
 	guard   *guard.Guard
@@ -100,7 +101,7 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, mux: mux, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
+	w := &world{t: t, mux: mux, keys: &keyring{keys: map[string][]jwt.Key{}}, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
 	w.guard = &guard.Guard{Log: w.stores.Log, Now: w.now}
 	var err error
 	w.site, err = browser.NewSite(w.url, "id")
@@ -114,7 +115,7 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	(&login.Handler{Base: base, Logins: w.logins, SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
 		Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now}}).Mount(mux)
 	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
-		Keys: &keyring{keys: map[string][]jwt.Key{}}, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
+		Keys: w.keys, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
 	hash, err := hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)
