@@ -44,7 +44,6 @@ const (
 // pool staff's client "mail" (web).
 type world struct {
 	t       testing.TB
-	mux     *http.ServeMux
 	keys    *keyring
 	url     string
 	stores  storetest.Pools
@@ -101,7 +100,7 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, mux: mux, keys: &keyring{keys: map[string][]jwt.Key{}}, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
+	w := &world{t: t, keys: &keyring{keys: map[string][]jwt.Key{}}, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
 	w.guard = &guard.Guard{Log: w.stores.Log, Now: w.now}
 	var err error
 	w.site, err = browser.NewSite(w.url, "id")
