@@ -236,7 +236,7 @@ type Client struct {
 	Audiences              []string // resources (RFC 8707) that it may ask tokens for, besides itself
 	RequirePushed          bool     // its authorization requests are pushed (RFC 9126)
 	AccessTokenLifetime    time.Duration
-	RefreshLifetime        time.Duration // of a family of tokens with refresh tokens, from its beginning
+	RefreshLifetime        time.Duration // of a family of refresh tokens, from the login
 	RefreshIdle            time.Duration // without a refresh
 	RegistrationHash       string        // of the registration access token (RFC 7592); empty: none
 	CreatedAt              time.Time
