@@ -45,7 +45,8 @@ const (
 // user "zhang" and the clients "chat" (web) and "app" (public) each, besides the
 // pool staff's client "mail" (web).
 type world struct {
-	t         *testing.T
+	t         testing.TB
+	mux       *http.ServeMux
 	url       string
 	stores    storetest.Pools
 	guard     *guard.Guard
@@ -81,7 +82,7 @@ func (k *keyring) Signing(_ context.Context, owner, algorithm string) ([]jwt.Key
 	return append(slices.Delete(slices.Clone(list), i, i+1), list[i]), nil // the one that signs is the last
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	return newWorldOn(t, storetest.NewPools(t))
 }
@@ -96,7 +97,7 @@ func onEach(t *testing.T, test func(w *world)) {
 	})
 }
 
-func newWorldOn(t *testing.T, stores storetest.Pools) *world {
+func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	t.Helper()
 	mux := http.NewServeMux()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -104,7 +105,7 @@ func newWorldOn(t *testing.T, stores storetest.Pools) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
+	w := &world{t: t, mux: mux, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
 	w.elsewhere = http.NewServeMux()
 	w.away = httptest.NewTLSServer(w.elsewhere)
 	t.Cleanup(w.away.Close)
@@ -121,14 +122,13 @@ func newWorldOn(t *testing.T, stores storetest.Pools) *world {
 	w.outbound, err = outbound.New(outbound.Config{Allow: []string{w.away.Listener.Addr().String()}, Roots: roots, Timeout: 2 * time.Second})
 	w.must(err)
 	t.Cleanup(w.outbound.Close)
-	hasher := userpool.NewHasher(2)
+	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
-	(&login.Handler{Base: base, Logins: w.logins, SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
-		Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now}}).Mount(mux)
+	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn}).Mount(mux)
 	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
 		Pushed: w.stores, Assertions: w.stores, Registrations: w.stores, Outbound: w.outbound, ClientThrottle: signin.NewThrottle(w.now),
 		Keys: &keyring{keys: map[string][]jwt.Key{}}, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
-	hash, err := hasher.Hash(t.Context(), secret.FromString(password))
+	hash, err := signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)
 	w.addPool("guests", "", hash)

@@ -54,6 +54,9 @@ type Users interface {
 	// UpgradePassword replaces the password hash if it still is old, counting the version up and leaving
 	// PasswordChangedAt; ActionUpgradePassword. Otherwise Changed("user", id), or NotFound.
 	UpgradePassword(ctx context.Context, p guard.Permit, pool, id string, old, upgraded secret.Text) error
+	// SetPassword replaces the password, the former ones, MustChangePassword and PasswordChangedAt if the
+	// version still is u.Version, and counts the version up; ActionSetPassword. Otherwise Changed("user", id), or NotFound.
+	SetPassword(ctx context.Context, p guard.Permit, u User) error
 	// DeleteUser removes a user with his sessions, codes and consents; ActionDeleteUser. NotFound if there is none.
 	DeleteUser(ctx context.Context, p guard.Permit, pool, id string) error
 }
@@ -101,7 +104,7 @@ func SweepResource() guard.Resource { return guard.Resource{Kind: "session"} }
 
 // Codes keeps authorization codes.
 type Codes interface {
-	// CreateCode adds a code; ActionCreateCode.
+	// CreateCode adds a code; ActionCreateCode. NotFound("user", id) if the user or the client is gone.
 	CreateCode(ctx context.Context, p guard.Permit, c Code) error
 	// Code returns the code with that hash, redeemed or not, expired or not, or NotFound("code", "").
 	Code(ctx context.Context, pool string, hash secret.Hash) (Code, error)
