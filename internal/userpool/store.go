@@ -155,6 +155,8 @@ type Stores interface {
 	Families
 	Consents
 	Groups
+	Directory
+	ProvisioningTokens
 }
 
 // NotFound returns the fault for something that is not there. what is the
@@ -190,6 +192,8 @@ func title(kind string) string {
 		return "user pool"
 	case "code":
 		return "authorization code"
+	case "provisioning-token":
+		return "provisioning token"
 	default:
 		return kind
 	}
