@@ -43,7 +43,8 @@ const (
 // user "zhang" and the clients "chat" (web) and "app" (public) each, besides the
 // pool staff's client "mail" (web).
 type world struct {
-	t       *testing.T
+	t       testing.TB
+	mux     *http.ServeMux
 	url     string
 	stores  storetest.Pools
 	guard   *guard.Guard
@@ -76,7 +77,7 @@ func (k *keyring) Signing(_ context.Context, owner, algorithm string) ([]jwt.Key
 	return append(slices.Delete(slices.Clone(list), i, i+1), list[i]), nil // the one that signs is the last
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	return newWorldOn(t, storetest.NewPools(t))
 }
@@ -91,7 +92,7 @@ func onEach(t *testing.T, test func(w *world)) {
 	})
 }
 
-func newWorldOn(t *testing.T, stores storetest.Pools) *world {
+func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	t.Helper()
 	mux := http.NewServeMux()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -99,7 +100,7 @@ func newWorldOn(t *testing.T, stores storetest.Pools) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
+	w := &world{t: t, mux: mux, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
 	w.guard = &guard.Guard{Log: w.stores.Log, Now: w.now}
 	var err error
 	w.site, err = browser.NewSite(w.url, "id")
@@ -108,13 +109,12 @@ func newWorldOn(t *testing.T, stores storetest.Pools) *world {
 	w.must(err)
 	pages.Mount(mux)
 	w.logins = &login.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
-	hasher := userpool.NewHasher(2)
+	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
-	(&login.Handler{Base: base, Logins: w.logins, SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
-		Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now}}).Mount(mux)
-	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
-		Keys: &keyring{keys: map[string][]jwt.Key{}}, Guard: w.guard}).Mount(mux)
-	hash, err := hasher.Hash(t.Context(), secret.FromString(password))
+	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn}).Mount(mux)
+	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
+		Keys: &keyring{keys: map[string][]jwt.Key{}}, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
+	hash, err := signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)
 	w.addPool("guests", "", hash)

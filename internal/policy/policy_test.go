@@ -12,6 +12,7 @@ func TestDecide(t *testing.T) {
 	agent := name.Caller{Kind: name.Agent, Workload: name.Workload{Pool: "p", Name: "a"}}
 	person := name.Caller{Kind: name.Person, User: name.User{Issuer: "i", Subject: "s"}}
 	client := name.Caller{Kind: name.Client, Client: "cli_1"}
+	provisioner := name.Caller{Kind: name.Provisioner, Client: "personnel", Pool: "p"}
 	operator := name.Caller{Kind: name.Operator, Operator: "root"}
 	for _, c := range []struct {
 		who    name.Caller
@@ -43,6 +44,10 @@ func TestDecide(t *testing.T) {
 		{person, "authorization.open", "p", true},
 		{person, "session.create", "p", true},
 		{person, "agent.invoke", "p", true},
+		{person, "login.try", "p", true},
+		{person, "factor.add", "p", true},
+		{person, "user.set-password", "p", true},
+		{person, "user.update", "p", false},
 		{person, "credential.release", "p", false},
 		{person, "provider.create", "p", false},
 		{person, "user.create", "p", false},
@@ -50,6 +55,14 @@ func TestDecide(t *testing.T) {
 		{person, "family.refresh", "p", true},
 		{person, "refresh.reuse", "p", true},
 		{person, "token.issue", "p", false},
+
+		{provisioner, "user.create", "p", true},
+		{provisioner, "group.update", "p", true},
+		{provisioner, "session.end", "p", true},
+		{provisioner, "user.create", "other", false},
+		{provisioner, "user.upgrade-password", "p", false},
+		{provisioner, "provisioning-token.create", "p", false},
+		{name.Caller{Kind: name.Provisioner}, "user.create", "", false},
 
 		{client, "token.issue", "p", true},
 		{client, "token.exchange", "p", true},

@@ -29,9 +29,11 @@ func (s UserPools) CreatePool(ctx context.Context, p guard.Permit, pool userpool
 
 // Pool implements [userpool.Pools].
 func (s UserPools) Pool(ctx context.Context, pool string) (userpool.Pool, error) {
-	var found userpool.Pool
-	err := row(ctx, s.DB.read, userpool.NotFound("userpool", pool), scanPool(&found), `SELECT `+poolColumns+` FROM user_pools WHERE name = $1`, pool)
-	return found, err
+	return s.DB.pools.find(pool, func() (userpool.Pool, error) {
+		var found userpool.Pool
+		err := row(ctx, s.DB.read, userpool.NotFound("userpool", pool), scanPool(&found), `SELECT `+poolColumns+` FROM user_pools WHERE name = $1`, pool)
+		return found, err
+	})
 }
 
 // Pools implements [userpool.Pools].
@@ -68,11 +70,15 @@ func (s UserPools) UpdatePool(ctx context.Context, p guard.Permit, pool userpool
 // DeletePool implements [userpool.Pools].
 func (s UserPools) DeletePool(ctx context.Context, p guard.Permit, pool string) error {
 	return s.DB.change(ctx, p, userpool.ActionDeletePool, userpool.Resource(pool), func(ctx context.Context, tx *txn) error {
+		// A pool that is given the name again must not believe this one's tokens.
+		if _, err := exec(ctx, tx, `DELETE FROM signing_keys WHERE owner = $1`, userpool.KeyOwner(pool)); err != nil {
+			return err
+		}
 		return must(ctx, tx, userpool.NotFound("userpool", pool), `DELETE FROM user_pools WHERE name = $1`, pool)
 	})
 }
 
 // lockUserPool is lockPool for user pools.
 func lockUserPool(ctx context.Context, tx *txn, pool string) error {
-	return must(ctx, tx, userpool.NotFound("userpool", pool), `UPDATE user_pools SET name = name WHERE name = $1`, pool)
+	return must(ctx, tx, userpool.NotFound("userpool", pool), `UPDATE user_pools SET version = version WHERE name = $1`, pool)
 }

@@ -42,7 +42,7 @@ func (s UserPools) CreateSession(ctx context.Context, p guard.Permit, v userpool
 // lockUser returns NotFound unless the user exists, and keeps him from being
 // deleted until the transaction ends.
 func lockUser(ctx context.Context, tx *txn, pool, id string) error {
-	return must(ctx, tx, userpool.NotFound("user", id), `UPDATE users SET id = id WHERE pool = $1 AND id = $2`, pool, id)
+	return must(ctx, tx, userpool.NotFound("user", id), `UPDATE users SET version = version WHERE pool = $1 AND id = $2`, pool, id)
 }
 
 // Session implements [userpool.Sessions].
@@ -79,10 +79,12 @@ func (s UserPools) ExtendSession(ctx context.Context, p guard.Permit, pool, id s
 // EndSession implements [userpool.Sessions].
 func (s UserPools) EndSession(ctx context.Context, p guard.Permit, pool, id string) error {
 	return s.DB.change(ctx, p, userpool.ActionEndSession, userpool.SessionResource(pool, id), func(ctx context.Context, tx *txn) error {
-		if err := must(ctx, tx, userpool.NotFound("session", id), `DELETE FROM sessions WHERE pool = $1 AND id = $2`, pool, id); err != nil {
+		var v userpool.Session
+		err := row(ctx, tx, userpool.NotFound("session", id), scanSession(&v), `DELETE FROM sessions WHERE pool = $1 AND id = $2 RETURNING `+sessionColumns, pool, id)
+		if err != nil {
 			return err
 		}
-		return endWithSession(ctx, tx, p, pool, id)
+		return endWithSession(ctx, tx, p, v)
 	})
 }
 
@@ -91,12 +93,7 @@ func (s UserPools) EndSessions(ctx context.Context, p guard.Permit, pool, userID
 	var ended []userpool.Session
 	err := s.DB.change(ctx, p, userpool.ActionEndSession, userpool.UserResource(pool, userID), func(ctx context.Context, tx *txn) error {
 		var err error
-		ended, err = sessionList(ctx, tx, `DELETE FROM sessions WHERE pool = $1 AND user_id = $2 AND id <> $3 RETURNING `+sessionColumns, pool, userID, except)
-		for _, v := range ended {
-			if err == nil {
-				err = endWithSession(ctx, tx, p, pool, v.ID)
-			}
-		}
+		ended, err = endSessions(ctx, tx, p, `id <> $3`, pool, userID, except)
 		return err
 	})
 	return ended, err
@@ -104,27 +101,37 @@ func (s UserPools) EndSessions(ctx context.Context, p guard.Permit, pool, userID
 
 // Sweep implements [userpool.Sessions].
 func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error) {
-	if err := p.Check(userpool.ActionSweep, userpool.SweepResource()); err != nil {
-		return 0, err
-	}
-	var swept int64
-	err := s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+	return s.DB.sweep(ctx, p, userpool.ActionSweep, userpool.SweepResource(), func(ctx context.Context, tx *txn) (int64, error) {
 		sessions, err := exec(ctx, tx, `DELETE FROM sessions WHERE expires < $1`, ms(t))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		codes, err := exec(ctx, tx, `DELETE FROM codes WHERE expires < $1`, ms(t))
 		if err != nil {
-			return err
+			return 0, err
+		}
+		devices, err := exec(ctx, tx, sweepDevices, ms(t))
+		if err != nil {
+			return 0, err
 		}
 		families, err := sweepFamilies(ctx, tx, t)
-		if err != nil {
+		return sessions + codes + devices + families, err
+	})
+}
+
+// sweep runs do, which removes what has expired, and returns how much that was.
+// The permit's entry is committed only when something was removed.
+func (db *DB) sweep(ctx context.Context, p guard.Permit, action guard.Action, r guard.Resource, do func(ctx context.Context, tx *txn) (int64, error)) (int, error) {
+	if err := p.Check(action, r); err != nil {
+		return 0, err
+	}
+	var swept int64
+	err := db.transact(ctx, func(ctx context.Context, tx *txn) error {
+		var err error
+		if swept, err = do(ctx, tx); err != nil || swept == 0 {
 			return err
 		}
-		if swept = sessions + codes + families; swept == 0 {
-			return nil
-		}
-		return s.DB.appendAudit(ctx, tx, p.Entry())
+		return db.appendAudit(ctx, tx, p.Entry())
 	})
 	return int(swept), err
 }
@@ -142,16 +149,14 @@ func (s UserPools) CreateCode(ctx context.Context, p guard.Permit, c userpool.Co
 		return err
 	}
 	return s.DB.change(ctx, p, userpool.ActionCreateCode, c.Resource(), func(ctx context.Context, tx *txn) error {
-		if err := lockUser(ctx, tx, c.Pool, c.UserID); err != nil {
-			return err
-		}
-		if err := must(ctx, tx, userpool.NotFound("client", c.ClientID), `UPDATE clients SET id = id WHERE pool = $1 AND id = $2`, c.Pool, c.ClientID); err != nil {
-			return err
-		}
-		return must(ctx, tx, userpool.Exists("code", c.ID),
+		err := must(ctx, tx, userpool.Exists("code", c.ID),
 			`INSERT INTO codes (hash, `+codeColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING`,
 			c.Hash.String(), c.ID, c.Pool, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.Scopes.String(), resources, c.UserID, c.SessionID, methods, c.FamilyID,
 			ms(c.AuthTime), ms(c.ExpiresAt), ms(c.RedeemedAt))
+		if foreign(err) {
+			return userpool.NotFound("user", c.UserID)
+		}
+		return err
 	})
 }
 

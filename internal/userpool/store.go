@@ -49,10 +49,14 @@ type Users interface {
 	Users(ctx context.Context, pool, after string, limit int) ([]User, error)
 	// UpdateUser replaces the user of the same pool and id if its version still is u.Version, and counts
 	// the version up; ActionUpdateUser. Otherwise Changed("user", id), or NotFound. CreatedAt stays, and Groups are not looked at.
+	// It ends the sessions that the change makes void (see [Session.Alive]).
 	UpdateUser(ctx context.Context, p guard.Permit, u User) error
 	// UpgradePassword replaces the password hash if it still is old, counting the version up and leaving
 	// PasswordChangedAt; ActionUpgradePassword. Otherwise Changed("user", id), or NotFound.
 	UpgradePassword(ctx context.Context, p guard.Permit, pool, id string, old, upgraded secret.Text) error
+	// SetPassword replaces the password, the former ones, MustChangePassword and PasswordChangedAt if the
+	// version still is u.Version, and counts the version up; ActionSetPassword. Otherwise Changed("user", id), or NotFound.
+	SetPassword(ctx context.Context, p guard.Permit, u User) error
 	// DeleteUser removes a user with his sessions, codes and consents; ActionDeleteUser. NotFound if there is none.
 	DeleteUser(ctx context.Context, p guard.Permit, pool, id string) error
 }
@@ -90,7 +94,7 @@ type Sessions interface {
 	// EndSessions removes all sessions of a user but the one with the id except, which may be empty;
 	// ActionEndSession on the user's Resource. It returns those that it removed.
 	EndSessions(ctx context.Context, p guard.Permit, pool, userID, except string) ([]Session, error)
-	// Sweep removes the sessions, codes and families of all pools whose end is before t, returning how many;
+	// Sweep removes the sessions, codes, devices' requests and families of all pools whose end is before t, returning how many;
 	// ActionSweep on SweepResource. The entry is committed only when something was removed.
 	Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error)
 }
@@ -100,7 +104,7 @@ func SweepResource() guard.Resource { return guard.Resource{Kind: "session"} }
 
 // Codes keeps authorization codes.
 type Codes interface {
-	// CreateCode adds a code; ActionCreateCode.
+	// CreateCode adds a code; ActionCreateCode. NotFound("user", id) if the user or the client is gone.
 	CreateCode(ctx context.Context, p guard.Permit, c Code) error
 	// Code returns the code with that hash, redeemed or not, expired or not, or NotFound("code", "").
 	Code(ctx context.Context, pool string, hash secret.Hash) (Code, error)
@@ -152,7 +156,9 @@ type Stores interface {
 	Clients
 	Sessions
 	Codes
+	Devices
 	Families
+	LogoutNotices
 	Consents
 	Groups
 	Directory
@@ -194,6 +200,8 @@ func title(kind string) string {
 		return "authorization code"
 	case "provisioning-token":
 		return "provisioning token"
+	case "device":
+		return "device code"
 	default:
 		return kind
 	}
