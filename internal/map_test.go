@@ -75,6 +75,7 @@ var table = []row{
 	{"internal/account", 41, ""},
 	{"internal/op", 41, ""},
 	{"internal/callback", 40, ""},
+	{"internal/scim", 40, ""},
 	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},
 	{"internal/ingress", 40, ""},
 	{"internal/fleet/process", 40, "golang.org/x/sys"},
