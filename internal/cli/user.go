@@ -27,6 +27,7 @@ type userCommand struct {
 	Disable  userDisable  `cmd:"" help:"Keep a user from logging in; his sessions end."`
 	Enable   userEnable   `cmd:"" help:"Let a disabled user log in again."`
 	Delete   userDelete   `cmd:"" help:"Delete a user with all that belongs to him."`
+	Import   userImport   `cmd:"" help:"Import users from a CSV or JSON-lines file."`
 }
 
 // inPool names a user pool.

@@ -34,6 +34,8 @@ import (
 	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/roster"
+	"github.com/deputy-id/deputy/internal/scim"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/store"
@@ -134,6 +136,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.onClose(out.Close)
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
+	people := &roster.Roster{Store: pools, Passwords: passwords, Guard: s.guard, Now: c.Now}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
 	throttle := signin.NewThrottle(c.Now)
 	party, err := factor.NewRelyingParty(c.PublicURL)
@@ -213,11 +216,13 @@ func (s *Server) build(ctx context.Context) error {
 	loginPages.Mount(mux)
 	security.Mount(mux)
 	openid.Mount(mux)
+	(&scim.Handler{PublicURL: c.PublicURL, Pools: pools, Tokens: pools, Roster: people, Log: log}).Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords, Factors: factors,
+		Roster: people, Provisioning: pools,
 		Clients:   pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,

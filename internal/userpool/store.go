@@ -164,6 +164,8 @@ type Stores interface {
 	PushedRequests
 	Assertions
 	Registrations
+	Directory
+	ProvisioningTokens
 }
 
 // NotFound returns the fault for something that is not there. what is the
@@ -203,6 +205,8 @@ func title(kind string) string {
 		return "pushed authorization request"
 	case "initial_token":
 		return "initial access token"
+	case "provisioning-token":
+		return "provisioning token"
 	case "device":
 		return "device code"
 	default:

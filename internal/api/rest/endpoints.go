@@ -33,6 +33,11 @@ func (a *API) endpoints() []endpoint {
 		{del, "/user-pools/{pool}/groups/{group}", "deleteGroup", "groups", "Delete a group; its members stay", operators, nil, nil, nothing, nil, a.deleteGroup},
 		{get, "/user-pools/{pool}/groups/{group}/members", "listMembers", "groups", "List a group's members", operators, page, nil, ok, list[memberJSON]{}, a.listMembers},
 		{post, "/user-pools/{pool}/groups/{group}/members", "changeMembers", "groups", "Add and remove members", operators, nil, changedMembers{}, nothing, nil, a.changeMembers},
+		{post, "/user-pools/{pool}/imports", "importUsers", "users", "Import users from CSV or JSON lines; the answer has a line for each", operators, importQuery, upload{}, ok, importLine{}, a.importUsers},
+		{get, "/user-pools/{pool}/provisioning-tokens", "listProvisioningTokens", "provisioning", "List what may keep a pool's users by SCIM", operators, nil, nil, ok, list[provisioningJSON]{}, a.listProvisioning},
+		{post, "/user-pools/{pool}/provisioning-tokens", "createProvisioningToken", "provisioning", "Create a token for SCIM; it is shown once", operators, nil, newProvisioning{}, created, provisioningJSON{}, a.createProvisioning},
+		{del, "/user-pools/{pool}/provisioning-tokens/{token}", "deleteProvisioningToken", "provisioning", "Revoke a token for SCIM at once", operators, nil, nil, nothing, nil, a.deleteProvisioning},
+
 		{get, "/user-pools/{pool}/clients", "listClients", "user pools", "List a pool's clients", operators, nil, nil, ok, list[clientJSON]{}, a.listClients},
 		{post, "/user-pools/{pool}/clients", "createClient", "user pools", "Create a client; its secret is shown once", operators, nil, newClient{}, created, clientJSON{}, a.createClient},
 		{get, "/user-pools/{pool}/clients/{client}", "getClient", "user pools", "Show a client", operators, nil, nil, ok, clientJSON{}, a.getClient},
