@@ -170,9 +170,9 @@ func (l *Logins) LogoutURL(issuer string) string {
 	return poolpage.Path(pool, "/logout")
 }
 
-// begin gives the browser a new session, ending the one that it had: a token
+// Begin gives the browser a new session, ending the one that it had: a token
 // from before the login is worth nothing after it (session fixation).
-func (l *Logins) begin(w http.ResponseWriter, r *http.Request, pool userpool.Pool, token secret.Text) {
+func (l *Logins) Begin(w http.ResponseWriter, r *http.Request, pool userpool.Pool, token secret.Text) {
 	old, ok, err := l.SessionUser(r, userpool.Issuer(l.PublicURL, pool.Name))
 	if err == nil && ok {
 		err = l.End(r, old)

@@ -27,7 +27,6 @@ import (
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
-	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
@@ -108,13 +107,12 @@ func newWorldOn(t *testing.T, stores storetest.Pools) *world {
 	w.must(err)
 	pages.Mount(mux)
 	w.logins = &login.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
-	hasher := userpool.NewHasher(2)
+	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
-	(&login.Handler{Base: base, Logins: w.logins, SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
-		Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now}}).Mount(mux)
+	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn}).Mount(mux)
 	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
-		Keys: &keyring{keys: map[string][]jwt.Key{}}, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
-	hash, err := hasher.Hash(t.Context(), secret.FromString(password))
+		Keys: &keyring{keys: map[string][]jwt.Key{}}, Throttle: signIn.Throttle, Guard: w.guard}).Mount(mux)
+	hash, err := signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)
 	w.addPool("guests", "", hash)

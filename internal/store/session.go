@@ -103,31 +103,37 @@ func (s UserPools) EndSessions(ctx context.Context, p guard.Permit, pool, userID
 
 // Sweep implements [userpool.Sessions].
 func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error) {
-	if err := p.Check(userpool.ActionSweep, userpool.SweepResource()); err != nil {
-		return 0, err
-	}
-	var swept int64
-	err := s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+	return s.DB.sweep(ctx, p, userpool.ActionSweep, userpool.SweepResource(), func(ctx context.Context, tx *txn) (int64, error) {
 		sessions, err := exec(ctx, tx, `DELETE FROM sessions WHERE expires < $1`, ms(t))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		codes, err := exec(ctx, tx, `DELETE FROM codes WHERE expires < $1`, ms(t))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		devices, err := exec(ctx, tx, sweepDevices, ms(t))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		families, err := sweepFamilies(ctx, tx, t)
-		if err != nil {
+		return sessions + codes + devices + families, err
+	})
+}
+
+// sweep runs do, which removes what has expired, and returns how much that was.
+// The permit's entry is committed only when something was removed.
+func (db *DB) sweep(ctx context.Context, p guard.Permit, action guard.Action, r guard.Resource, do func(ctx context.Context, tx *txn) (int64, error)) (int, error) {
+	if err := p.Check(action, r); err != nil {
+		return 0, err
+	}
+	var swept int64
+	err := db.transact(ctx, func(ctx context.Context, tx *txn) error {
+		var err error
+		if swept, err = do(ctx, tx); err != nil || swept == 0 {
 			return err
 		}
-		if swept = sessions + codes + devices + families; swept == 0 {
-			return nil
-		}
-		return s.DB.appendAudit(ctx, tx, p.Entry())
+		return db.appendAudit(ctx, tx, p.Entry())
 	})
 	return int(swept), err
 }

@@ -133,6 +133,20 @@ func (s UserPools) UpdateUser(ctx context.Context, p guard.Permit, u userpool.Us
 	})
 }
 
+// SetPassword implements [userpool.Users].
+func (s UserPools) SetPassword(ctx context.Context, p guard.Permit, u userpool.User) error {
+	former, _, err := userJSON(u)
+	if err != nil {
+		return err
+	}
+	return s.DB.change(ctx, p, userpool.ActionSetPassword, u.Resource(), func(ctx context.Context, tx *txn) error {
+		err := must(ctx, tx, userpool.Changed("user", u.ID),
+			`UPDATE users SET password_hash = $1, former_passwords = $2, password_changed = $3, must_change = $4, version = version + 1 WHERE pool = $5 AND id = $6 AND version = $7`,
+			u.PasswordHash.RevealString(), former, ms(u.PasswordChangedAt), u.MustChangePassword, u.Pool, u.ID, u.Version)
+		return changedOrGone(ctx, tx, err, "user", u.Pool, u.ID, countUser)
+	})
+}
+
 // UpgradePassword implements [userpool.Users].
 func (s UserPools) UpgradePassword(ctx context.Context, p guard.Permit, pool, id string, old, upgraded secret.Text) error {
 	return s.DB.change(ctx, p, userpool.ActionUpgradePassword, userpool.UserResource(pool, id), func(ctx context.Context, tx *txn) error {
