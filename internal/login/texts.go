@@ -36,6 +36,9 @@ func loggedInNotice(pool userpool.Pool, brand browser.Brand, u userpool.User) br
 	return browser.Notice{
 		Brand: brand, Mood: browser.OK, Title: browser.Text{EN: "You are logged in", ZH: "你已登录"},
 		Text:  browser.Textf("Logged in as %s.", "当前登录用户：%s。", u.Title()),
-		Links: []browser.Link{{Label: browser.Text{EN: "Log out", ZH: "退出登录"}, URL: poolpage.Path(pool.Name, "/logout")}},
+		Links: []browser.Link{
+			{Label: browser.Text{EN: "Your account", ZH: "你的账户"}, URL: poolpage.Path(pool.Name, "/account")},
+			{Label: browser.Text{EN: "Log out", ZH: "退出登录"}, URL: poolpage.Path(pool.Name, "/logout")},
+		},
 	}
 }

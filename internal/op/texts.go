@@ -1,12 +1,8 @@
 package op
 
 import (
-	"slices"
-
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/login"
-	"github.com/deputy-id/deputy/internal/name"
-	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
@@ -21,40 +17,7 @@ func consentPage(pool userpool.Pool, brand browser.Brand, a authRequest, l login
 		Action: poolpage.Path(pool.Name, "/consent"), Targets: []string{a.redirectURI},
 		Allow:  browser.Text{EN: "Allow access", ZH: "允许访问"},
 		Hidden: []browser.Hidden{{Name: browser.FormField, Value: token}, {Name: "request", Value: a.raw}},
-		Items:  scopeItems(a.scopes),
-	}
-}
-
-// scopeItems are scopes in words: those that the pool knows in the order in which
-// they make sense, then those of resources.
-func scopeItems(scopes name.Scopes) []browser.Item {
-	var items []browser.Item
-	known := userpool.KnownScopes()
-	of := slices.DeleteFunc(scopes.List(), func(s string) bool { return slices.Contains(known, s) })
-	for _, scope := range append(known, of...) {
-		if scopes.Has(scope) {
-			items = append(items, browser.Item{Title: scopeText(scope), Detail: scope})
-		}
-	}
-	return items
-}
-
-func scopeText(scope string) browser.Text {
-	switch scope {
-	case oauth.ScopeOpenID:
-		return browser.Text{EN: "Know who you are", ZH: "识别你的身份"}
-	case oauth.ScopeProfile:
-		return browser.Text{EN: "See your name and user name", ZH: "查看你的姓名和用户名"}
-	case oauth.ScopeEmail:
-		return browser.Text{EN: "See your e-mail address", ZH: "查看你的邮箱地址"}
-	case "phone":
-		return browser.Text{EN: "See your phone number", ZH: "查看你的手机号码"}
-	case "groups":
-		return browser.Text{EN: "See which groups you are in", ZH: "查看你所在的用户组"}
-	case oauth.ScopeOfflineAccess:
-		return browser.Text{EN: "Keep access after you have logged out", ZH: "在你退出登录后继续访问"}
-	default:
-		return browser.Text{EN: "Use the scope", ZH: "使用权限"}
+		Items:  poolpage.ScopeItems(a.scopes),
 	}
 }
 

@@ -141,7 +141,9 @@ func (s *Server) build(ctx context.Context) error {
 		Guard: s.guard, Log: log, Now: c.Now,
 	}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
-	security := &account.Security{Base: base, Logins: logins, SignIn: signIn}
+	accounts := account.Base{Base: base, Logins: logins}
+	security := &account.Security{Base: accounts, SignIn: signIn}
+	home := &account.Home{Base: accounts, Clients: pools, Sessions: pools, Consents: pools, Guard: s.guard}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Throttle: signIn.Throttle, Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
@@ -209,6 +211,7 @@ func (s *Server) build(ctx context.Context) error {
 	pages.Mount(mux)
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	loginPages.Mount(mux)
+	home.Mount(mux)
 	security.Mount(mux)
 	openid.Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
