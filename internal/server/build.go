@@ -218,7 +218,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Passwords: passwords,
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Passwords: passwords,
 		Clients:   pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,

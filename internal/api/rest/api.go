@@ -46,6 +46,9 @@ type API struct {
 	Launches    *attest.Launches
 	Pools       userpool.Pools
 	Users       userpool.Users
+	Groups      userpool.Groups
+	Sessions    userpool.Sessions
+	Consents    userpool.Consents
 	Clients     userpool.Clients
 	Passwords   *userpool.Passwords
 	Workloads   *workload.Registry

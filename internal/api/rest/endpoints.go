@@ -8,8 +8,8 @@ var page = []parameter{{"after", "string", "Return what follows the item with th
 // endpoints is the whole API.
 func (a *API) endpoints() []endpoint {
 	const (
-		get, post, put, del  = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
-		ok, created, nothing = http.StatusOK, http.StatusCreated, http.StatusNoContent
+		get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+		ok, created, nothing       = http.StatusOK, http.StatusCreated, http.StatusNoContent
 	)
 	return []endpoint{
 		{get, "/whoami", "whoami", "identity", "Tell who the caller is", known, nil, nil, ok, whoamiJSON{}, a.whoami},
@@ -17,10 +17,24 @@ func (a *API) endpoints() []endpoint {
 		{get, "/user-pools", "listUserPools", "user pools", "List the user pools", operators, nil, nil, ok, list[userPoolJSON]{}, a.listUserPools},
 		{post, "/user-pools", "createUserPool", "user pools", "Create a user pool", operators, nil, newUserPool{}, created, userPoolJSON{}, a.createUserPool},
 		{get, "/user-pools/{pool}", "getUserPool", "user pools", "Show a user pool", operators, nil, nil, ok, userPoolJSON{}, a.getUserPool},
-		{get, "/user-pools/{pool}/users", "listUsers", "user pools", "List a pool's users", operators, page, nil, ok, list[userJSON]{}, a.listUsers},
-		{post, "/user-pools/{pool}/users", "createUser", "user pools", "Create a user", operators, nil, newUser{}, created, userJSON{}, a.createUser},
-		{get, "/user-pools/{pool}/users/{user}", "getUser", "user pools", "Show a user", operators, nil, nil, ok, userJSON{}, a.getUser},
-		{del, "/user-pools/{pool}/users/{user}", "deleteUser", "user pools", "Delete a user", operators, nil, nil, nothing, nil, a.deleteUser},
+		{get, "/user-pools/{pool}/users", "listUsers", "users", "List a pool's users", operators, userQuery, nil, ok, list[userJSON]{}, a.listUsers},
+		{post, "/user-pools/{pool}/users", "createUser", "users", "Create a user", operators, nil, newUser{}, created, userJSON{}, a.createUser},
+		{get, "/user-pools/{pool}/users/{user}", "getUser", "users", "Show a user", operators, nil, nil, ok, userJSON{}, a.getUser},
+		{patch, "/user-pools/{pool}/users/{user}", "changeUser", "users", "Change a user; what is left out stays", operators, nil, changedUser{}, ok, userJSON{}, a.changeUser},
+		{del, "/user-pools/{pool}/users/{user}", "deleteUser", "users", "Delete a user", operators, nil, nil, nothing, nil, a.deleteUser},
+		{put, "/user-pools/{pool}/users/{user}/password", "setPassword", "users", "Give a user a password; his sessions end", operators, nil, newPassword{}, nothing, nil, a.setPassword},
+		{get, "/user-pools/{pool}/users/{user}/sessions", "listSessions", "users", "List where a user is logged in", operators, nil, nil, ok, list[sessionJSON]{}, a.listSessions},
+		{del, "/user-pools/{pool}/users/{user}/sessions", "endSessions", "users", "End all sessions of a user", operators, nil, nil, nothing, nil, a.endAllSessions},
+		{del, "/user-pools/{pool}/users/{user}/sessions/{session}", "endSession", "users", "End a session of a user", operators, nil, nil, nothing, nil, a.endSession},
+		{get, "/user-pools/{pool}/users/{user}/consents", "listConsents", "users", "List what a user allowed applications", operators, nil, nil, ok, list[consentJSON]{}, a.listConsents},
+		{del, "/user-pools/{pool}/users/{user}/consents/{client}", "deleteConsent", "users", "Take back what a user allowed an application; its tokens end", operators, nil, nil, nothing, nil, a.deleteConsent},
+		{get, "/user-pools/{pool}/groups", "listGroups", "groups", "List a pool's groups", operators, page, nil, ok, list[groupJSON]{}, a.listGroups},
+		{post, "/user-pools/{pool}/groups", "createGroup", "groups", "Create a group", operators, nil, newGroup{}, created, groupJSON{}, a.createGroup},
+		{get, "/user-pools/{pool}/groups/{group}", "getGroup", "groups", "Show a group", operators, nil, nil, ok, groupJSON{}, a.getGroup},
+		{patch, "/user-pools/{pool}/groups/{group}", "changeGroup", "groups", "Change a group; what is left out stays", operators, nil, changedGroup{}, ok, groupJSON{}, a.changeGroup},
+		{del, "/user-pools/{pool}/groups/{group}", "deleteGroup", "groups", "Delete a group; its members stay", operators, nil, nil, nothing, nil, a.deleteGroup},
+		{get, "/user-pools/{pool}/groups/{group}/members", "listMembers", "groups", "List a group's members", operators, page, nil, ok, list[memberJSON]{}, a.listMembers},
+		{post, "/user-pools/{pool}/groups/{group}/members", "changeMembers", "groups", "Add and remove members", operators, nil, changedMembers{}, nothing, nil, a.changeMembers},
 		{get, "/user-pools/{pool}/clients", "listClients", "user pools", "List a pool's clients", operators, nil, nil, ok, list[clientJSON]{}, a.listClients},
 		{post, "/user-pools/{pool}/clients", "createClient", "user pools", "Create a client; its secret is shown once", operators, nil, newClient{}, created, clientJSON{}, a.createClient},
 		{get, "/user-pools/{pool}/clients/{client}", "getClient", "user pools", "Show a client", operators, nil, nil, ok, clientJSON{}, a.getClient},
