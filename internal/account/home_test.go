@@ -1,4 +1,4 @@
-package account_test
+package account
 
 import (
 	"html"
@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/deputy-id/deputy/internal/account"
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/login"
@@ -52,7 +51,7 @@ func newWorld(t *testing.T) *world {
 	signIn := w.stores.SignIn(t, w.url, w.guard, time.Now)
 	base := poolpage.Base{PublicURL: w.url, Site: site, Pages: pages, Pools: w.stores, Log: log, Now: time.Now, Address: poolpage.RemoteAddress}
 	(&login.Handler{Base: base, Logins: logins, SignIn: signIn}).Mount(mux)
-	(&account.Home{Base: account.Base{Base: base, Logins: logins}, Clients: w.stores, Sessions: w.stores, Consents: w.stores, Guard: w.guard}).Mount(mux)
+	(&Home{Base: Base{Base: base, Logins: logins}, Clients: w.stores, Sessions: w.stores, Consents: w.stores, Guard: w.guard}).Mount(mux)
 	hash, err := signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	for _, pool := range []string{"staff", "guests"} {
