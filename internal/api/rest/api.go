@@ -50,6 +50,7 @@ type API struct {
 	Users        userpool.Users
 	Groups       userpool.Groups
 	Sessions     userpool.Sessions
+	Consents     userpool.Consents
 	Roster       *roster.Roster
 	Provisioning userpool.ProvisioningTokens
 	Clients      userpool.Clients
