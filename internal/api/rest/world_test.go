@@ -18,6 +18,7 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/guard"
@@ -92,6 +93,7 @@ func newWorld(t *testing.T) *world {
 		PublicURL: publicURL, IngressURL: "https://run.example", Version: "test", TrustDomain: "deputy.local",
 		Operators: &operator.Registry{Store: store.Operators{DB: db}, Guard: g, Now: time.Now}, Tokens: tokens, Launches: launches,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Clients: pools, Passwords: passwords, Provisioning: pools,
+		Factors:   &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g},
 		Roster:    &roster.Roster{Store: pools, Passwords: passwords, Guard: g, Now: time.Now},
 		Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
 		Providers: providers, Vault: v, Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow}, Flow: flow,
