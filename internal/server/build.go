@@ -218,7 +218,7 @@ func (s *Server) build(ctx context.Context) error {
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords,
-		Clients:   pools,
+		Clients: pools, Registrations: pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
