@@ -117,12 +117,12 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	w.must(err)
 	pages.Mount(mux)
 	w.logins = &login.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
+	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	roots := x509.NewCertPool()
 	roots.AddCert(w.away.Certificate())
 	w.outbound, err = outbound.New(outbound.Config{Allow: []string{w.away.Listener.Addr().String()}, Roots: roots, Timeout: 2 * time.Second})
 	w.must(err)
 	t.Cleanup(w.outbound.Close)
-	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
 	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn}).Mount(mux)
 	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,

@@ -217,7 +217,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords,
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords, Factors: factors,
 		Clients: pools, Registrations: pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,

@@ -119,7 +119,7 @@ func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int,
 			return 0, err
 		}
 		families, err := sweepFamilies(ctx, tx, t)
-		return sessions + codes + devices + families + clients, err
+		return sessions + codes + clients + devices + families, err
 	})
 }
 
