@@ -94,7 +94,7 @@ func (e discovery) metadata(pool userpool.Pool) metadata {
 		MetadataDocuments:     pool.Settings.MetadataDocuments,
 		ChallengeMethods:      []string{oauth.ChallengeS256},
 		Claims: []string{"iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "at_hash", "acr", "amr", "sid", "name", "preferred_username", "email",
-			"email_verified", "phone_number", "groups"},
+			"email_verified", "phone_number", "groups", "attributes"},
 		Prompts:        []string{oauth.PromptNone, oauth.PromptLogin, oauth.PromptConsent, promptSelectAccount},
 		ResponseIssuer: true, BackchannelLogout: true, BackchannelSession: true,
 	}

@@ -207,6 +207,9 @@ func TestResources(t *testing.T) {
 	ask := func(resources ...string) string {
 		return w.ask("staff") + "&" + url.Values{"resource": resources}.Encode()
 	}
+	if shown := p.get(ask(calendar)); !strings.Contains(shown.body, "Act for you at another service") || !strings.Contains(shown.body, calendar) {
+		t.Errorf("the consent page does not name the resource: %s", shown.body)
+	}
 	both := w.good(w.redeem("staff", "chat", p.code(ask(calendar, "https://a.example/"))))
 	if aud, ok := w.claims(both.Access)["aud"].([]any); !ok || len(aud) != 2 {
 		t.Errorf("for both: %v", w.claims(both.Access)["aud"])

@@ -22,7 +22,7 @@ func consentPage(pool userpool.Pool, brand browser.Brand, a authRequest, l login
 		Action: poolpage.Path(pool.Name, "/consent"), Targets: []string{a.redirectURI},
 		Allow:  browser.Text{EN: "Allow access", ZH: "允许访问"},
 		Hidden: []browser.Hidden{{Name: browser.FormField, Value: token}, {Name: "request", Value: a.raw}},
-		Items:  scopeItems(a.scopes),
+		Items:  askedItems(a.scopes, a.resources),
 	}
 	if a.client.Origin == userpool.ByDocument { // its name is what it says itself; its address is what it has
 		d.Who = registration.Host(a.client.ID)
@@ -33,9 +33,9 @@ func consentPage(pool userpool.Pool, brand browser.Brand, a authRequest, l login
 	return d
 }
 
-// scopeItems are scopes in words: those that the pool knows in the order in which
-// they make sense, then those of resources.
-func scopeItems(scopes name.Scopes) []browser.Item {
+// askedItems are scopes in words: those that the pool knows in the order in which
+// they make sense, then those of resources; and then the resources.
+func askedItems(scopes name.Scopes, resources []string) []browser.Item {
 	var items []browser.Item
 	known := userpool.KnownScopes()
 	of := slices.DeleteFunc(scopes.List(), func(s string) bool { return slices.Contains(known, s) })
@@ -43,6 +43,9 @@ func scopeItems(scopes name.Scopes) []browser.Item {
 		if scopes.Has(scope) {
 			items = append(items, browser.Item{Title: scopeText(scope), Detail: scope})
 		}
+	}
+	for _, resource := range resources {
+		items = append(items, browser.Item{Title: browser.Text{EN: "Act for you at another service", ZH: "代表你访问其他服务"}, Detail: resource})
 	}
 	return items
 }

@@ -46,7 +46,7 @@ const (
 // pool staff's client "mail" (web).
 type world struct {
 	t         testing.TB
-	mux       *http.ServeMux
+	keys      *keyring
 	url       string
 	stores    storetest.Pools
 	guard     *guard.Guard
@@ -105,7 +105,7 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, mux: mux, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
+	w := &world{t: t, keys: &keyring{keys: map[string][]jwt.Key{}}, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
 	w.elsewhere = http.NewServeMux()
 	w.away = httptest.NewTLSServer(w.elsewhere)
 	t.Cleanup(w.away.Close)
@@ -117,17 +117,17 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	w.must(err)
 	pages.Mount(mux)
 	w.logins = &login.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
-	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	roots := x509.NewCertPool()
 	roots.AddCert(w.away.Certificate())
 	w.outbound, err = outbound.New(outbound.Config{Allow: []string{w.away.Listener.Addr().String()}, Roots: roots, Timeout: 2 * time.Second})
 	w.must(err)
 	t.Cleanup(w.outbound.Close)
+	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
 	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn}).Mount(mux)
 	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
 		Pushed: w.stores, Assertions: w.stores, Registrations: w.stores, Outbound: w.outbound, ClientThrottle: signin.NewThrottle(w.now),
-		Keys: &keyring{keys: map[string][]jwt.Key{}}, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
+		Keys: w.keys, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
 	hash, err := signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)
