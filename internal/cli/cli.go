@@ -30,6 +30,7 @@ type commands struct {
 	Sandbox   sandboxCommand   `cmd:"" help:"Run a small Feishu to try Deputy against."`
 	User      userCommand      `cmd:"" help:"Users of a user pool."`
 	Group     groupCommand     `cmd:"" help:"Groups of a user pool."`
+	Client    clientCommand    `cmd:"" help:"Clients of a user pool."`
 	SCIMToken scimTokenCommand `cmd:"" name:"scim-token" help:"Tokens for provisioning users by SCIM 2.0."`
 	Audit     auditCommand     `cmd:"" help:"Read the audit log."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`

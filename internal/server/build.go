@@ -225,7 +225,7 @@ func (s *Server) build(ctx context.Context) error {
 		Operators: operators, Tokens: tokens, Launches: launches,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Passwords: passwords, Factors: factors,
 		Roster: people, Provisioning: pools,
-		Clients:   pools,
+		Clients: pools, Registrations: pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,
 		Vault: tokenVault, Broker: credentials, Flow: flow,

@@ -39,36 +39,37 @@ import (
 // API answers under /api/v1, and /healthz, /readyz, /openapi.json and
 // /.well-known/jwks.json. All fields are required but Fleet.
 type API struct {
-	PublicURL    string
-	IngressURL   string // "" if the runtime is off
-	Version      string
-	TrustDomain  string
-	Operators    *operator.Registry
-	Tokens       *workload.Tokens
-	Launches     *attest.Launches
-	Pools        userpool.Pools
-	Users        userpool.Users
-	Groups       userpool.Groups
-	Sessions     userpool.Sessions
-	Consents     userpool.Consents
-	Roster       *roster.Roster
-	Provisioning userpool.ProvisioningTokens
-	Clients      userpool.Clients
-	Passwords    *userpool.Passwords
-	Factors      *factor.Registry
-	Workloads    *workload.Registry
-	Providers    *provider.Registry
-	Vault        *vault.Vault
-	Broker       *broker.Broker
-	Flow         *consent.Flow
-	Agents       *agent.Registry
-	Fleet        *fleet.Fleet // nil if the runtime is off
-	Audit        AuditLog
-	Keys         *keys.Ring
-	Guard        *guard.Guard
-	Ready        func(context.Context) error // reports why requests cannot be answered
-	Logger       *slog.Logger
-	Now          func() time.Time
+	PublicURL     string
+	IngressURL    string // "" if the runtime is off
+	Version       string
+	TrustDomain   string
+	Operators     *operator.Registry
+	Tokens        *workload.Tokens
+	Launches      *attest.Launches
+	Pools         userpool.Pools
+	Users         userpool.Users
+	Groups        userpool.Groups
+	Sessions      userpool.Sessions
+	Consents      userpool.Consents
+	Roster        *roster.Roster
+	Provisioning  userpool.ProvisioningTokens
+	Clients       userpool.Clients
+	Registrations userpool.Registrations
+	Passwords     *userpool.Passwords
+	Factors       *factor.Registry
+	Workloads     *workload.Registry
+	Providers     *provider.Registry
+	Vault         *vault.Vault
+	Broker        *broker.Broker
+	Flow          *consent.Flow
+	Agents        *agent.Registry
+	Fleet         *fleet.Fleet // nil if the runtime is off
+	Audit         AuditLog
+	Keys          *keys.Ring
+	Guard         *guard.Guard
+	Ready         func(context.Context) error // reports why requests cannot be answered
+	Logger        *slog.Logger
+	Now           func() time.Time
 }
 
 // AuditLog is what the API reads of the audit log.

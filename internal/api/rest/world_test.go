@@ -92,7 +92,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, db: db, launches: launches, log: log, api: &rest.API{
 		PublicURL: publicURL, IngressURL: "https://run.example", Version: "test", TrustDomain: "deputy.local",
 		Operators: &operator.Registry{Store: store.Operators{DB: db}, Guard: g, Now: time.Now}, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Clients: pools, Passwords: passwords, Provisioning: pools,
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Clients: pools, Registrations: pools, Passwords: passwords, Provisioning: pools,
 		Roster:    &roster.Roster{Store: pools, Passwords: passwords, Guard: g, Now: time.Now},
 		Factors:   &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g},
 		Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
