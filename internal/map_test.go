@@ -40,6 +40,7 @@ var table = []row{
 	{"internal/oauth", 12, ""},
 	{"internal/jwt", 12, "github.com/go-jose/go-jose/v4 github.com/maypok86/otter/v2 golang.org/x/sync"},
 	{"internal/audit", 13, ""},
+	{"internal/mail", 13, "github.com/wneessen/go-mail"},
 	{"internal/policy", 14, ""},
 	{"internal/vendor", 14, "go.yaml.in/yaml/v3"},
 	{"internal/browser", 15, ""},
@@ -53,8 +54,10 @@ var table = []row{
 	{"internal/provider", 20, ""},
 	{"internal/vault", 20, "golang.org/x/sync"},
 	{"internal/agent", 20, "go.yaml.in/yaml/v3"},
+	{"internal/factor", 20, "github.com/go-webauthn/webauthn rsc.io/qr"},
 	{"internal/userpool/userpooltest", 21, "github.com/google/go-cmp"},
 	{"internal/agent/agenttest", 21, "github.com/google/go-cmp"},
+	{"internal/factor/factortest", 21, "github.com/google/go-cmp"},
 
 	{"internal/signin", 30, ""},
 	{"internal/consent", 30, ""},

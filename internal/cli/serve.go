@@ -14,17 +14,18 @@ import (
 // serveCommand is deputy serve. Secrets have no flags, which every process list
 // shows: they come from files and the environment.
 type serveCommand struct {
-	Data          string   `help:"Directory for everything that is kept, ${default} by default." default:"deputy-data" env:"DEPUTY_DATA" placeholder:"DIR"`
-	Listen        string   `help:"Address of the identity service, ${default} by default." default:"127.0.0.1:8080" env:"DEPUTY_LISTEN" placeholder:"HOST:PORT"`
-	PublicURL     string   `name:"public-url" help:"The identity service as browsers see it; on loopback it follows from --listen." env:"DEPUTY_PUBLIC_URL" placeholder:"URL"`
-	Database      string   `help:"PostgreSQL database; without it SQLite in the data directory." env:"DEPUTY_DATABASE" placeholder:"URL"`
-	RootKeyFile   string   `help:"Root key file; without it root.key in the data directory, or the key itself in $DEPUTY_ROOT_KEY." env:"DEPUTY_ROOT_KEY_FILE" placeholder:"FILE"`
-	TrustDomain   string   `help:"Trust domain of the agents' SPIFFE IDs, ${default} by default." default:"deputy.local" env:"DEPUTY_TRUST_DOMAIN" placeholder:"DOMAIN"`
-	IngressListen string   `help:"Address of the runtime's ingress; without it agents are not run here." env:"DEPUTY_INGRESS_LISTEN" placeholder:"HOST:PORT"`
-	IngressURL    string   `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
-	AllowOutbound []string `help:"Private address that may be reached: host:port, IP or CIDR. May be repeated." env:"DEPUTY_ALLOW_OUTBOUND" placeholder:"ADDR"`
-	LogFormat     string   `help:"Format of the log: ${enum}." enum:"json,text" default:"json" env:"DEPUTY_LOG_FORMAT"`
-	LogLevel      string   `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"DEPUTY_LOG_LEVEL"`
+	Data              string   `help:"Directory for everything that is kept, ${default} by default." default:"deputy-data" env:"DEPUTY_DATA" placeholder:"DIR"`
+	Listen            string   `help:"Address of the identity service, ${default} by default." default:"127.0.0.1:8080" env:"DEPUTY_LISTEN" placeholder:"HOST:PORT"`
+	PublicURL         string   `name:"public-url" help:"The identity service as browsers see it; on loopback it follows from --listen." env:"DEPUTY_PUBLIC_URL" placeholder:"URL"`
+	Database          string   `help:"PostgreSQL database; without it SQLite in the data directory." env:"DEPUTY_DATABASE" placeholder:"URL"`
+	RootKeyFile       string   `help:"Root key file; without it root.key in the data directory, or the key itself in $DEPUTY_ROOT_KEY." env:"DEPUTY_ROOT_KEY_FILE" placeholder:"FILE"`
+	TrustDomain       string   `help:"Trust domain of the agents' SPIFFE IDs, ${default} by default." default:"deputy.local" env:"DEPUTY_TRUST_DOMAIN" placeholder:"DOMAIN"`
+	IngressListen     string   `help:"Address of the runtime's ingress; without it agents are not run here." env:"DEPUTY_INGRESS_LISTEN" placeholder:"HOST:PORT"`
+	IngressURL        string   `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
+	AllowOutbound     []string `help:"Private address that may be reached: host:port, IP or CIDR. May be repeated." env:"DEPUTY_ALLOW_OUTBOUND" placeholder:"ADDR"`
+	BreachedPasswords string   `help:"File of breached passwords (Have I Been Pwned, SHA-1, ordered by hash) that nobody may use, besides a short built-in list." env:"DEPUTY_BREACHED_PASSWORDS" placeholder:"FILE"`
+	LogFormat         string   `help:"Format of the log: ${enum}." enum:"json,text" default:"json" env:"DEPUTY_LOG_FORMAT"`
+	LogLevel          string   `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"DEPUTY_LOG_LEVEL"`
 }
 
 // rootKeyVariable holds a root key for those who keep no file.
@@ -39,7 +40,7 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	begin := time.Now()
 	c := server.Config{
 		Data: s.Data, Listen: s.Listen, PublicURL: s.PublicURL, RootKeyFile: s.RootKeyFile, TrustDomain: s.TrustDomain,
-		IngressListen: s.IngressListen, IngressURL: s.IngressURL, AllowOutbound: s.AllowOutbound, Version: version(), Logger: log,
+		IngressListen: s.IngressListen, IngressURL: s.IngressURL, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Version: version(), Logger: log,
 	}
 	if s.Database != "" {
 		c.Database = secret.FromString(s.Database)

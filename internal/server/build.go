@@ -117,10 +117,15 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hasher := userpool.NewHasher(runtime.GOMAXPROCS(0))
+	breached, err := userpool.NewBreached(c.BreachedPasswords)
+	if err != nil {
+		return err
+	}
+	s.onClose(func() { _ = breached.Close() }) // only read
+	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(runtime.GOMAXPROCS(0)), Breached: breached}
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
-	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
+	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
@@ -184,7 +189,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain, Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Clients: pools, Hasher: hasher, Workloads: workloads, Providers: providers, Vault: tokenVault, Broker: credentials, Flow: flow,
+		Pools: pools, Users: pools, Clients: pools, Passwords: passwords, Workloads: workloads, Providers: providers, Vault: tokenVault, Broker: credentials, Flow: flow,
 		Agents: agents, Fleet: s.fleet, Audit: store.Audit{DB: db}, Keys: ring, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
 	s.identity = access(log, boundBody(bodyTimeout, mux))

@@ -28,9 +28,11 @@ type Config struct {
 	IngressListen string      // address of the runtime's ingress; "" turns the runtime off
 	IngressURL    string      // as callers see the ingress; "" for http and IngressListen
 	AllowOutbound []string    // private addresses that may be reached; see package outbound
-	Version       string      // of the program
-	Logger        *slog.Logger
-	Now           func() time.Time // nil means time.Now
+	// BreachedPasswords is a file of breached passwords' hashes; "" for the short built-in list alone. See [userpool.NewBreached].
+	BreachedPasswords string
+	Version           string // of the program
+	Logger            *slog.Logger
+	Now               func() time.Time // nil means time.Now
 
 	// Ready is called once with the bound addresses (ingress nil if the runtime is off), when requests are
 	// answered. It may be nil.

@@ -302,7 +302,7 @@ func (s *scene) hostileAdministration() []hostile {
 		{"a pool that is not", post("/workload-pools/defualt/providers", s.provider("new")), 404, "workload_pool_not_found", ""},
 		{"a provider that is not", s.rest("GET", providers+"/feishu_oath", &s.operator, ""), 404, "provider_not_found", "did you mean feishu_oauth?"},
 		{"a user twice", post(users, `{"userName":"ZhangSan","password":"`+password+`"}`), 409, "user_exists", ""},
-		{"a short password", post(users, `{"userName":"x","password":"short"}`), 400, "password_invalid", ""},
+		{"a short password", post(users, `{"userName":"x","password":"short"}`), 400, "password_length", ""},
 		{"a user with markup", post(users, `{"userName":"<b>x</b>","password":"`+password+`"}`), 400, "name_invalid", ""},
 		{"an open redirect", post(clients, `{"name":"x","redirectUris":["https://*.example/"]}`), 400, "redirect_uri_invalid", ""},
 		{"a script as redirect", post(clients, `{"name":"x","redirectUris":["javascript:alert(1)"]}`), 400, "redirect_uri_invalid", ""},

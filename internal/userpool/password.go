@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/secret"
@@ -29,15 +28,6 @@ const (
 	MinPassword = 8    // characters
 	MaxPassword = 1024 // bytes
 )
-
-// CheckPassword returns a fault of kind Invalid unless s may become a password.
-func CheckPassword(s secret.Text) error {
-	if n := utf8.RuneCount(s.Reveal()); n < MinPassword || len(s.Reveal()) > MaxPassword {
-		return fault.New(fault.Invalid, "password_invalid", "the password is too short or too long").
-			WithFix("use %d characters to %d bytes", MinPassword, MaxPassword)
-	}
-	return nil
-}
 
 // Hasher hashes and verifies passwords with Argon2id. One hash takes 19 MiB and
 // tens of milliseconds, so a Hasher bounds how many run at once: without that, a

@@ -47,7 +47,7 @@ type API struct {
 	Pools       userpool.Pools
 	Users       userpool.Users
 	Clients     userpool.Clients
-	Hasher      *userpool.Hasher
+	Passwords   *userpool.Passwords
 	Workloads   *workload.Registry
 	Providers   *provider.Registry
 	Vault       *vault.Vault

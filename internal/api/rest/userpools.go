@@ -98,19 +98,19 @@ func (a *API) createUser(c *call) (any, error) {
 		return nil, err
 	}
 	defer in.Password.Clear()
-	now := a.now()
-	u := userpool.User{ID: name.NewID("usr"), Pool: c.path("pool"), UserName: in.UserName, DisplayName: in.DisplayName, Email: in.Email, Phone: in.Phone, CreatedAt: now, PasswordChangedAt: now}
-	if err := u.Check(); err != nil {
+	pool, err := a.Pools.Pool(c.ctx, c.path("pool"))
+	if err != nil {
 		return nil, err
 	}
-	if err := userpool.CheckPassword(in.Password); err != nil {
+	u := userpool.User{ID: name.NewID("usr"), Pool: pool.Name, UserName: in.UserName, DisplayName: in.DisplayName, Email: in.Email, Phone: in.Phone, CreatedAt: a.now()}
+	if err := u.Check(); err != nil {
 		return nil, err
 	}
 	p, err := a.Guard.Allow(c.ctx, c.caller, userpool.ActionCreateUser, u.Resource())
 	if err != nil {
 		return nil, err
 	}
-	if u.PasswordHash, err = a.Hasher.Hash(c.ctx, in.Password); err != nil {
+	if u, err = a.Passwords.Set(c.ctx, pool.Settings.Password, u, in.Password, false, a.now()); err != nil {
 		return nil, err
 	}
 	return user(u), a.Users.CreateUser(c.ctx, p.Detail(map[string]string{"userName": u.UserName}), u)

@@ -83,11 +83,13 @@ func newWorld(t *testing.T) *world {
 	providers := &provider.Registry{Store: store.Providers{DB: db}, Guard: g, Sealer: ring, Catalogue: catalogue, CallbackURL: publicURL + "/api/v1/oauth2callback", Now: time.Now}
 	v := &vault.Vault{Store: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "test", Logger: logger, Now: time.Now}
 	flow := &consent.Flow{Store: store.Authorizations{DB: db}, Grants: store.Vault{DB: db}, Bell: store.Bell{DB: db}, Guard: g, Providers: providers, Vault: v, Sealer: ring, PublicURL: publicURL, Logger: logger, Now: time.Now}
+	breached, err := userpool.NewBreached("")
+	must(t, err)
 	pools, agents := store.UserPools{DB: db}, &agent.Registry{Store: store.Agents{DB: db}, Guard: g, Now: time.Now}
 	w := &world{t: t, db: db, launches: launches, log: log, api: &rest.API{
 		PublicURL: publicURL, IngressURL: "https://run.example", Version: "test", TrustDomain: "deputy.local",
 		Operators: &operator.Registry{Store: store.Operators{DB: db}, Guard: g, Now: time.Now}, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Clients: pools, Hasher: userpool.NewHasher(1), Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
+		Pools: pools, Users: pools, Clients: pools, Passwords: &userpool.Passwords{Hasher: userpool.NewHasher(1), Breached: breached}, Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
 		Providers: providers, Vault: v, Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow}, Flow: flow,
 		Agents: agents, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
 		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),

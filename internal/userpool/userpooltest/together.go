@@ -25,8 +25,20 @@ func (s *suite) writes() []write {
 	newCode.ID, newCode.Hash = "code_new", userpool.HashCode(secret.FromString("ac_new"))
 	consent := userpool.Consent{Pool: pool.Name, UserID: user.ID, ClientID: client.ID, Scopes: s.scopes("openid"), GrantedAt: start}
 	old := s.addUser("staff", "old")
+	proof, letter := s.addProof(user, userpool.VerifyEmail), s.takeLetter(s.addLetter("staff", "someone@example.com"))
+	letter.State = userpool.LetterSent
+	newProof, _ := userpool.NewProof("staff", userpool.ResetPassword, user.ID, user.Email, start)
+	newLetter := aLetter("staff", "someone@example.com")
 	ctx := s.ctx()
 	return []write{
+		{userpool.ActionPutProof, newProof.Resource(), func(p guard.Permit) error { return s.PutProof(ctx, p, newProof) }},
+		{userpool.ActionVerifyEmail, old.Resource(), func(p guard.Permit) error { return s.UseProof(ctx, p, proof, old) }},
+		{userpool.ActionPostLetter, newLetter.Resource(), func(p guard.Permit) error { return s.PostLetter(ctx, p, newLetter) }},
+		{userpool.ActionSettleLetter, letter.Resource(), func(p guard.Permit) error { return s.SettleLetter(ctx, p, letter) }},
+		{userpool.ActionSweepLetters, userpool.LettersResource(), func(p guard.Permit) error {
+			_, err := s.SweepLetters(ctx, p, start.Add(2*userpool.LetterLifetime))
+			return err
+		}},
 		{userpool.ActionCreatePool, newPool.Resource(), func(p guard.Permit) error { return s.CreatePool(ctx, p, newPool) }},
 		{userpool.ActionCreateUser, newMan.Resource(), func(p guard.Permit) error { return s.CreateUser(ctx, p, newMan) }},
 		{userpool.ActionUpdateUser, user.Resource(), func(p guard.Permit) error { return s.UpdateUser(ctx, p, user) }},

@@ -38,6 +38,9 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"plain/groups":              testGroups,
 		"plain/lists of sessions":   testSessionLists,
 		"plain/lists of consents":   testConsentLists,
+		"plain/proofs":              testProofs,
+		"plain/letters":             testLetters,
+		"plain/changed addresses":   testChangedAddress,
 		"plain/sweep":               testSweep,
 		"plain/pools are apart":     testIsolation,
 		"transactional/permits":     testPermits,
@@ -47,6 +50,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"concurrent/one user name":  testOneUserName,
 		"concurrent/one update":     testOneUpdate,
 		"concurrent/one session":    testOneEnd,
+		"concurrent/one proof":      testOneProof,
+		"concurrent/one letter":     testOneLetter,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t)
