@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/wire"
 )
 
@@ -65,17 +66,7 @@ func writePrivate(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return unwritable(err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
-	if err != nil {
-		return unwritable(err)
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // it is of no use; what matters is err
+	if err := spool.Replace(path, content); err != nil {
 		return unwritable(err)
 	}
 	return nil

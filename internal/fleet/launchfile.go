@@ -8,6 +8,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/attest"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/spool"
 )
 
 // launchFile holds the launch token of one run and replaces it in time.
@@ -74,28 +75,10 @@ func (l *launchFile) write() (expires time.Time, err error) {
 	defer token.Clear()
 	line := append(append([]byte(nil), token.Reveal()...), '\n')
 	defer clear(line)
-	if err := replaceFile(l.path, line); err != nil {
+	if err := spool.Replace(l.path, line); err != nil {
 		return time.Time{}, fault.Wrap(err, fault.Unavailable, "launch_file", "the launch file cannot be written").WithFix("check rights and space of the data directory")
 	}
 	return expires, nil
-}
-
-// replaceFile writes content, readable by this user only, under a name of its own
-// and renames it.
-func replaceFile(path string, content []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".launch-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // fails after the rename, as it should
-	if _, err := tmp.Write(content); err != nil {
-		tmp.Close()
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }
 
 // remove ends the launch: its tokens are worth nothing from here on.

@@ -164,7 +164,8 @@ type Caller struct {
 	Operator string     `json:"operator,omitempty"` // name of the operator, for Operator
 	Workload Workload   `json:"workload,omitzero"`  // the agent that asks, for Agent
 	Chain    []Workload `json:"chain,omitempty"`    // the agents that delegated to Workload, nearest first (RFC 8693, section 4.1)
-	User     User       `json:"user,omitzero"`      // the person: who asks, for Person; who is acted for, for Agent (zero: the agent itself)
+	Client   string     `json:"client,omitempty"`   // id of the client of a user pool that asks, for Client
+	User     User       `json:"user,omitzero"`      // the person: who asks, for Person; who is acted for, for Agent and Client (zero: they themselves)
 }
 
 // CallerKind says by which sort of proof a Caller was established.
@@ -176,6 +177,7 @@ const (
 	Operator CallerKind = "operator" // an operator's API token
 	Agent    CallerKind = "agent"    // a workload access token
 	Person   CallerKind = "person"   // a browser session of a user pool
+	Client   CallerKind = "client"   // the credentials of a user pool's client
 	System   CallerKind = "system"   // Deputy itself: start-up, sweepers, the runtime
 )
 
@@ -191,6 +193,11 @@ func (c Caller) String() string {
 		return fmt.Sprintf("%s for %s", c.Workload, c.User)
 	case Person:
 		return c.User.String()
+	case Client:
+		if c.User.IsZero() {
+			return "client " + c.Client
+		}
+		return fmt.Sprintf("client %s for %s", c.Client, c.User)
 	case System:
 		return "deputy"
 	default:

@@ -17,6 +17,9 @@ const (
 	ResponseModeQuery = "query"  // OAuth 2.0 Multiple Response Types, section 2.1
 	TokenTypeBearer   = "Bearer" // RFC 6750
 
+	TokenTypeAccessToken = "urn:ietf:params:oauth:token-type:access_token" // RFC 8693, section 3
+	TokenTypeJWT         = "urn:ietf:params:oauth:token-type:jwt"          // as above
+
 	PromptNone    = "none"    // OpenID Connect Core 1.0, section 3.1.2.1
 	PromptLogin   = "login"   // as above
 	PromptConsent = "consent" // as above
@@ -55,6 +58,7 @@ const (
 	CodeConsentRequired         = "consent_required"          // as above
 	CodeRequestNotSupported     = "request_not_supported"     // as above
 	CodeRequestURINotSupported  = "request_uri_not_supported" // as above
+	CodeUnsupportedTokenType    = "unsupported_token_type"    // RFC 7009, section 2.2.1
 	CodeInvalidTarget           = "invalid_target"            // RFC 8707, section 2
 	CodeAuthorizationPending    = "authorization_pending"     // RFC 8628, section 3.5
 	CodeSlowDown                = "slow_down"                 // as above

@@ -66,7 +66,7 @@ func (e authorize) serve(w http.ResponseWriter, r *http.Request, pool userpool.P
 type authorizePost struct{ base }
 
 func (e authorizePost) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
-	q, err := oauth.ParseForm(r, poolpage.MaxRequest)
+	q, err := oauth.ParseForm(r, poolpage.MaxRequest, paramResource)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,8 @@ func (e answerer) code(w http.ResponseWriter, r *http.Request, pool userpool.Poo
 	value := userpool.NewCode()
 	c := userpool.Code{
 		Hash: userpool.HashCode(value), ID: name.NewID("code"), Pool: pool.Name, ClientID: a.client.ID, RedirectURI: a.redirectURI,
-		Challenge: a.challenge, Nonce: a.nonce, Scopes: a.scopes, UserID: l.User.ID, AuthTime: l.Session.AuthTime,
+		Challenge: a.challenge, Nonce: a.nonce, Scopes: a.scopes, Resources: a.resources, UserID: l.User.ID,
+		SessionID: l.Session.ID, Methods: l.Session.Methods, FamilyID: name.NewID("fam"), AuthTime: l.Session.AuthTime,
 		ExpiresAt: e.Now().Add(userpool.CodeLifetime),
 	}
 	p, err := e.guard.Allow(ctx, l.Caller(), userpool.ActionCreateCode, c.Resource())

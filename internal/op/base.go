@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/userpool"
@@ -62,4 +63,10 @@ func (b base) translate(r *http.Request, pool userpool.Pool, err error) *apiErro
 		return refuse(http.StatusServiceUnavailable, oauth.CodeTemporarilyUnavailable, f.Error())
 	}
 	return refuse(http.StatusInternalServerError, oauth.CodeServerError, f.Error())
+}
+
+// person returns a user of the pool as a caller: a client that shows what he
+// authorized acts for him.
+func (b base) person(pool userpool.Pool, userID string) name.Caller {
+	return name.Caller{Kind: name.Person, User: name.User{Issuer: b.Issuer(pool), Subject: userID}}
 }

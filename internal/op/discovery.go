@@ -3,13 +3,15 @@ package op
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 
-	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
-// metadata is the discovery document (OpenID Connect Discovery 1.0, section 3).
+// metadata is what a pool says about itself: the discovery document (OpenID
+// Connect Discovery 1.0, section 3) and the authorization server metadata (RFC
+// 8414, section 2) in one, since both ignore what they do not know.
 type metadata struct {
 	Issuer                string   `json:"issuer"`
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
@@ -17,10 +19,15 @@ type metadata struct {
 	UserinfoEndpoint      string   `json:"userinfo_endpoint"`
 	EndSessionEndpoint    string   `json:"end_session_endpoint"`
 	JWKSURI               string   `json:"jwks_uri"`
+	IntrospectionEndpoint string   `json:"introspection_endpoint"`
+	IntrospectionMethods  []string `json:"introspection_endpoint_auth_methods_supported"`
+	RevocationEndpoint    string   `json:"revocation_endpoint"`
+	RevocationMethods     []string `json:"revocation_endpoint_auth_methods_supported"`
 	Scopes                []string `json:"scopes_supported"`
 	ResponseTypes         []string `json:"response_types_supported"`
 	ResponseModes         []string `json:"response_modes_supported"`
 	GrantTypes            []string `json:"grant_types_supported"`
+	ACRValues             []string `json:"acr_values_supported"`
 	SubjectTypes          []string `json:"subject_types_supported"`
 	IDTokenAlgorithms     []string `json:"id_token_signing_alg_values_supported"`
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
@@ -33,37 +40,62 @@ type metadata struct {
 	RequestURIParameter   bool     `json:"request_uri_parameter_supported"` // true unless said otherwise
 }
 
-// discovery serves the discovery document of a pool. It is made of the
-// configured public URL alone, never of the Host header.
-type discovery struct{ base }
+// discovery serves the metadata of a pool. It is made of the configured public
+// URL alone, never of the Host header.
+type discovery struct {
+	base
+	grants []string // sorted
+}
 
 func (e discovery) serve(w http.ResponseWriter, _ *http.Request, pool userpool.Pool) error {
+	doc, err := json.Marshal(e.metadata(pool))
+	if err != nil {
+		return err
+	}
+	publicJSON(w, "application/json", doc)
+	return nil
+}
+
+func (e discovery) metadata(pool userpool.Pool) metadata {
 	issuer := e.Issuer(pool)
-	doc, err := json.Marshal(metadata{
+	confidential := []string{oauth.ClientSecretBasic, oauth.ClientSecretPost}
+	all := append(slices.Clone(confidential), oauth.ClientAuthNone)
+	return metadata{
 		Issuer:                issuer,
 		AuthorizationEndpoint: issuer + "/authorize",
 		TokenEndpoint:         issuer + "/oauth/token",
 		UserinfoEndpoint:      issuer + "/userinfo",
 		EndSessionEndpoint:    issuer + "/logout",
 		JWKSURI:               issuer + "/keys",
+		IntrospectionEndpoint: issuer + "/oauth/introspect",
+		IntrospectionMethods:  confidential,
+		RevocationEndpoint:    issuer + "/oauth/revoke",
+		RevocationMethods:     all,
 		Scopes:                userpool.KnownScopes(),
 		ResponseTypes:         []string{oauth.ResponseTypeCode},
 		ResponseModes:         []string{oauth.ResponseModeQuery},
-		GrantTypes:            []string{oauth.GrantAuthorizationCode},
+		GrantTypes:            e.grants,
+		ACRValues:             []string{userpool.ACRSingle, userpool.ACRMulti},
 		SubjectTypes:          []string{"public"},
-		IDTokenAlgorithms:     []string{jwt.ES256},
-		TokenAuthMethods:      []string{oauth.ClientSecretBasic, oauth.ClientSecretPost, oauth.ClientAuthNone},
+		IDTokenAlgorithms:     userpool.Algorithms(),
+		TokenAuthMethods:      all,
 		ChallengeMethods:      []string{oauth.ChallengeS256},
-		Claims: []string{"iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "at_hash", "name", "preferred_username", "email",
-			"email_verified", "phone_number"},
+		Claims: []string{"iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "at_hash", "acr", "amr", "sid", "name", "preferred_username", "email",
+			"email_verified", "phone_number", "groups"},
 		Prompts:        []string{oauth.PromptNone, oauth.PromptLogin, oauth.PromptConsent, promptSelectAccount},
 		ResponseIssuer: true,
-	})
-	if err != nil {
-		return err
 	}
-	publicJSON(w, "application/json", doc)
-	return nil
+}
+
+// wellKnown are the addresses of the metadata. Those without the pool's path in
+// front are where RFC 8414, section 3.1, puts it: between host and path.
+func wellKnown() []string {
+	return []string{
+		"GET /userpool/{pool}/.well-known/openid-configuration",
+		"GET /userpool/{pool}/.well-known/oauth-authorization-server",
+		"GET /.well-known/oauth-authorization-server/userpool/{pool}",
+		"GET /.well-known/openid-configuration/userpool/{pool}",
+	}
 }
 
 // publicJSON answers with a document that anybody may read, from any origin,

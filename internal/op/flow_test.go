@@ -104,7 +104,7 @@ func TestAccessTokenHasTheClaimsThatClientsRelyOn(t *testing.T) {
 			t.Errorf("%s = %v, want %v", claim, raw[claim], want)
 		}
 	}
-	if life := c.ExpiresAt.Sub(c.IssuedAt); life != 10*time.Hour || !strings.HasPrefix(c.ID, "at_") {
+	if life := c.ExpiresAt.Sub(c.IssuedAt); life != 10*time.Hour || !strings.HasPrefix(c.ID, "fam_") {
 		t.Errorf("lives %s, id %q", life, c.ID)
 	}
 	if h := answer.header; h.Get("Cache-Control") != "no-store" || h.Get("Content-Type") != "application/json" {

@@ -125,7 +125,9 @@ func TestHostileToken(t *testing.T) {
 	}{
 		"no grant_type":            {changes: []string{"grant_type", ""}, status: 400, code: "invalid_request"},
 		"password grant":           {changes: []string{"grant_type", "password"}, status: 400, code: "unsupported_grant_type"},
-		"refresh":                  {changes: []string{"grant_type", "refresh_token"}, status: 400, code: "unsupported_grant_type"},
+		"refresh without a token":  {changes: []string{"grant_type", "refresh_token"}, status: 400, code: "invalid_request"},
+		"code as refresh token":    {changes: []string{"grant_type", "refresh_token", "refresh_token", "ac_x"}, status: 400, code: "invalid_grant"},
+		"a grant it does not have": {changes: []string{"grant_type", oauth.GrantClientCredentials}, status: 400, code: "unauthorized_client"},
 		"no code":                  {changes: []string{"code", ""}, status: 400, code: "invalid_request"},
 		"unknown code":             {changes: []string{"code", "ac_x"}, status: 400, code: "invalid_grant"},
 		"no redirect_uri":          {changes: []string{"redirect_uri", ""}, status: 400, code: "invalid_grant"},

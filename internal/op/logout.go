@@ -135,12 +135,12 @@ func (e logout) parse(r *http.Request, pool userpool.Pool, raw string) (logoutRe
 // audience returns whom an ID token of ours was made for. It may have expired
 // (section 4 of the specification): the hint proves nothing about now.
 func (e logout) audience(r *http.Request, pool userpool.Pool, idToken string) (string, error) {
-	keys, err := e.keys.of(r.Context(), pool)
+	set, err := e.keys.set(r.Context(), pool)
 	if err != nil {
 		return "", err
 	}
-	claims, err := keys.set.Verify(idToken, jwt.Expect{
-		Issuer: e.Issuer(pool), Types: []string{idTokenType}, Algorithms: []string{jwt.ES256}, Now: issuedAt(idToken),
+	claims, err := set.Verify(idToken, jwt.Expect{
+		Issuer: e.Issuer(pool), Types: []string{idTokenType}, Algorithms: userpool.Algorithms(), Now: issuedAt(idToken),
 	})
 	if err != nil {
 		return "", err

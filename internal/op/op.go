@@ -9,11 +9,14 @@ package op
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/login"
+	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
@@ -31,6 +34,7 @@ type Provider struct {
 	Users    userpool.Users
 	Clients  userpool.Clients
 	Codes    userpool.Codes
+	Families userpool.Families
 	Consents userpool.Consents
 	Logins   *login.Logins
 	Keys     Keys
@@ -43,24 +47,40 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 	keys := &poolKeys{keys: p.Keys, now: p.Now, byPool: map[string]cachedKeys{}}
 	requests := requestParser{clients: p.Clients}
 	answers := answerer{base: b, codes: p.Codes, guard: p.Guard}
-	mint := minter{base: b, keys: keys}
+	auth := clientAuth{p.Clients, p.Guard}
+	access := accessTokens{b, keys, p.Users, p.Clients, p.Families}
+	grants := p.grants(minter{base: b, keys: keys}, access)
 
 	for _, endpoint := range []struct {
 		pattern string
 		handler http.Handler
 	}{
-		{"GET /.well-known/openid-configuration", b.api(discovery{b}.serve)},
 		{"GET /keys", b.api(published{keys}.serve)},
 		{"GET /authorize", b.Page(authorize{b, requests, answers, p.Logins, p.Consents}.serve)},
 		{"POST /authorize", b.Page(authorizePost{b}.serve)},
 		{"POST /consent", b.Form(consent{b, requests, answers, p.Logins, p.Consents, p.Guard}.submit)},
-		{"POST /oauth/token", b.api(token{clientAuth{p.Clients, p.Guard}, p.Codes, p.Users, mint, p.Guard, b}.serve)},
-		{"GET /userinfo", b.api(userInfo{b, keys, p.Users}.serve)},
-		{"POST /userinfo", b.api(userInfo{b, keys, p.Users}.serve)},
+		{"POST /oauth/token", b.api(token{auth, grants}.serve)},
+		{"POST /oauth/introspect", b.api(introspect{auth, access, p.Families, b}.serve)},
+		{"POST /oauth/revoke", b.api(revoke{auth, access, p.Families, p.Guard, b}.serve)},
+		{"GET /userinfo", b.api(userInfo{b, access}.serve)},
+		{"POST /userinfo", b.api(userInfo{b, access}.serve)},
 		{"GET /logout", b.Page(logout{b, p.Logins, p.Clients, keys}.show)},
 		{"POST /logout", b.Page(logoutPost{b}.serve)},
 		{"POST /logout/confirm", b.Form(logout{b, p.Logins, p.Clients, keys}.submit)},
 	} {
 		mux.Handle(poolpage.Pattern(endpoint.pattern), endpoint.handler)
+	}
+	for _, pattern := range wellKnown() {
+		mux.Handle(pattern, b.api(discovery{b, slices.Sorted(maps.Keys(grants))}.serve))
+	}
+}
+
+// grants is the table of what the token endpoint answers.
+func (p *Provider) grants(mint minter, access accessTokens) map[string]grant {
+	return map[string]grant{
+		oauth.GrantAuthorizationCode: redemption{mint, p.Codes, p.Families, p.Users, p.Guard},
+		oauth.GrantRefreshToken:      refresh{mint, p.Families, p.Users, p.Guard},
+		oauth.GrantClientCredentials: credentials{mint, p.Guard},
+		oauth.GrantTokenExchange:     exchange{mint, access, p.Guard},
 	}
 }

@@ -25,6 +25,7 @@ type authRequest struct {
 	redirectURI string
 	state       string
 	scopes      name.Scopes
+	resources   []string // RFC 8707; empty: tokens for the client itself
 	nonce       string
 	challenge   string // PKCE, S256; empty: none
 	prompts     []string
@@ -53,7 +54,7 @@ func (p requestParser) parse(ctx context.Context, pool userpool.Pool, raw string
 	if len(raw) > poolpage.MaxRequest {
 		return authRequest{}, fault.New(fault.TooLarge, "request_too_large", "the authorization request is larger than %d bytes", poolpage.MaxRequest)
 	}
-	q, err := oauth.ParseQuery(raw)
+	q, err := oauth.ParseQuery(raw, paramResource)
 	if err != nil {
 		return authRequest{}, err
 	}
@@ -132,7 +133,7 @@ func (a *authRequest) fill(q url.Values) *oauth.Error {
 	if mode := q.Get("response_mode"); mode != "" && mode != oauth.ResponseModeQuery {
 		return oauth.NewError(oauth.CodeInvalidRequest, "only response_mode=query is supported")
 	}
-	for _, step := range []func(url.Values) *oauth.Error{a.fillScopes, a.fillChallenge, a.fillPrompt} {
+	for _, step := range []func(url.Values) *oauth.Error{a.fillScopes, a.fillResources, a.fillChallenge, a.fillPrompt} {
 		if err := step(q); err != nil {
 			return err
 		}
@@ -153,6 +154,11 @@ func (a *authRequest) fillScopes(q url.Values) *oauth.Error {
 		return oauth.NewError(oauth.CodeInvalidScope, "this client may ask for: "+a.client.Scopes.String())
 	}
 	return nil
+}
+
+func (a *authRequest) fillResources(q url.Values) (refusal *oauth.Error) {
+	a.resources, refusal = askedResources(q, a.client)
+	return refusal
 }
 
 func (a *authRequest) fillChallenge(q url.Values) *oauth.Error {

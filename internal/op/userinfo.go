@@ -2,11 +2,10 @@ package op
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/deputy-id/deputy/internal/fault"
-	"github.com/deputy-id/deputy/internal/jwt"
-	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/wire"
@@ -15,8 +14,7 @@ import (
 // userInfo is the userinfo endpoint (OpenID Connect Core 1.0, section 5.3).
 type userInfo struct {
 	base
-	keys  *poolKeys
-	users userpool.Users
+	access accessTokens
 }
 
 func (e userInfo) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
@@ -24,36 +22,25 @@ func (e userInfo) serve(w http.ResponseWriter, r *http.Request, pool userpool.Po
 	if err != nil {
 		return err
 	}
-	keys, err := e.keys.of(r.Context(), pool)
+	a, err := e.access.check(r.Context(), pool, bearer)
+	if fault.Is(err, fault.Unauthenticated) {
+		return invalidToken(fault.As(err).Message)
+	}
 	if err != nil {
 		return err
 	}
-	claims, err := keys.set.Verify(bearer, jwt.Expect{
-		Issuer: e.Issuer(pool), Types: []string{accessTokenType}, Algorithms: []string{jwt.ES256}, Now: e.Now,
-	})
-	if err != nil {
-		return invalidToken(fault.As(err).Message)
+	if !slices.Contains(a.Audience, a.ClientID) { // a resource that was sent this token is not its client
+		return invalidToken("the token was made for a resource, not for its client")
 	}
-	scopes, err := name.ParseScopes(claims.Scope)
-	if err != nil {
-		return invalidToken("the token's scope is not valid")
-	}
-	if !scopes.Has(oauth.ScopeOpenID) {
+	if a.family.ID == "" || !a.scopes.Has(oauth.ScopeOpenID) {
 		refusal := refuse(http.StatusForbidden, oauth.CodeInsufficientScope, "the token lacks the scope openid")
 		refusal.challenge = `Bearer realm="deputy", error="insufficient_scope", scope="openid"`
 		return refusal
 	}
-	u, err := e.users.User(r.Context(), pool.Name, claims.Subject)
-	if fault.Is(err, fault.NotFound) || (err == nil && u.Disabled) {
-		return invalidToken("the user is gone or disabled")
-	}
-	if err != nil {
-		return err
-	}
 	wire.Write(w, http.StatusOK, struct {
 		Subject string `json:"sub"`
 		profile
-	}{u.ID, profileOf(u, scopes)})
+	}{a.user.ID, profileOf(a.user, a.scopes)})
 	return nil
 }
 

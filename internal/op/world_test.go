@@ -2,6 +2,8 @@ package op_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"html"
 	"io"
 	"log/slog"
@@ -10,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +28,7 @@ import (
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
@@ -50,7 +54,7 @@ type world struct {
 	ahead   time.Duration // of the provider's clock
 }
 
-// keyring is a source of signing keys: one per owner.
+// keyring is a source of signing keys: one per owner and algorithm.
 type keyring struct {
 	mu   sync.Mutex
 	keys map[string][]jwt.Key
@@ -59,17 +63,35 @@ type keyring struct {
 func (k *keyring) Signing(_ context.Context, owner, algorithm string) ([]jwt.Key, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.keys[owner]) == 0 {
+	list := k.keys[owner]
+	i := slices.IndexFunc(list, func(key jwt.Key) bool { return key.Algorithm == algorithm })
+	if i < 0 {
 		key, err := jwt.Generate(algorithm)
 		if err != nil {
 			return nil, err
 		}
-		k.keys[owner] = []jwt.Key{key}
+		list, i = append(list, key), len(list)
+		k.keys[owner] = list
 	}
-	return k.keys[owner], nil
+	return append(slices.Delete(slices.Clone(list), i, i+1), list[i]), nil // the one that signs is the last
 }
 
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldOn(t, storetest.NewPools(t))
+}
+
+// onEach runs a test on every database.
+func onEach(t *testing.T, test func(w *world)) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		db, _ := open(t)
+		log := audit.NewLog(store.Audit{DB: db})
+		t.Cleanup(log.Close)
+		test(newWorldOn(t, storetest.Pools{UserPools: store.UserPools{DB: db}, Log: log}))
+	})
+}
+
+func newWorldOn(t *testing.T, stores storetest.Pools) *world {
 	t.Helper()
 	mux := http.NewServeMux()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +99,7 @@ func newWorld(t *testing.T) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, url: server.URL, stores: storetest.NewPools(t), secrets: map[string]secret.Text{}}
+	w := &world{t: t, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
 	w.guard = &guard.Guard{Log: w.stores.Log, Now: w.now}
 	var err error
 	w.site, err = browser.NewSite(w.url, "id")
@@ -90,7 +112,7 @@ func newWorld(t *testing.T) *world {
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
 	(&login.Handler{Base: base, Logins: w.logins, SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
 		Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now}}).Mount(mux)
-	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Consents: w.stores, Logins: w.logins,
+	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
 		Keys: &keyring{keys: map[string][]jwt.Key{}}, Guard: w.guard}).Mount(mux)
 	hash, err := hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
@@ -297,4 +319,109 @@ func (w *world) redeem(pool, client, code string, changes ...string) page {
 		form.Set(changes[i], changes[i+1])
 	}
 	return w.person().post("/userpool/"+pool+"/oauth/token", form)
+}
+
+// edit changes a client of a pool, which is found by its short name.
+func (w *world) edit(pool, client string, change func(*userpool.Client)) {
+	w.t.Helper()
+	c, err := w.stores.Client(w.t.Context(), pool, "cli_"+client+"_"+pool)
+	w.must(err)
+	change(&c)
+	w.must(c.Check())
+	w.must(w.stores.UpdateClient(w.t.Context(), w.permit(userpool.ActionUpdateClient, c.Resource()), c))
+}
+
+// settings changes the settings of a pool.
+func (w *world) settings(pool string, change func(*userpool.Settings)) {
+	w.t.Helper()
+	p, err := w.stores.Pool(w.t.Context(), pool)
+	w.must(err)
+	change(&p.Settings)
+	w.must(p.Check())
+	w.must(w.stores.UpdatePool(w.t.Context(), w.permit(userpool.ActionUpdatePool, p.Resource()), p))
+}
+
+func (w *world) scopes(param string) name.Scopes {
+	w.t.Helper()
+	s, err := name.ParseScopes(param)
+	w.must(err)
+	return s
+}
+
+// call sends a form to an endpoint of a pool as a client, with its secret in the body if it has one.
+func (w *world) call(pool, client, endpoint string, form url.Values) page {
+	w.t.Helper()
+	id := "cli_" + client + "_" + pool
+	form.Set("client_id", id)
+	if s := w.secrets[id]; !s.Empty() {
+		form.Set("client_secret", s.RevealString())
+	}
+	return w.person().post("/userpool/"+pool+endpoint, form)
+}
+
+// grant sends a token request.
+func (w *world) grant(pool, client, grantType string, params ...string) page {
+	w.t.Helper()
+	form := url.Values{"grant_type": {grantType}}
+	for i := 0; i < len(params); i += 2 {
+		form.Add(params[i], params[i+1])
+	}
+	return w.call(pool, client, "/oauth/token", form)
+}
+
+// answer is a token response.
+type answer struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+	ID      string `json:"id_token"`
+	Type    string `json:"issued_token_type"`
+	Scope   string `json:"scope"`
+	Seconds int64  `json:"expires_in"`
+}
+
+// good reads a response that must be one with tokens.
+func (w *world) good(p page) answer {
+	w.t.Helper()
+	var a answer
+	if p.status != http.StatusOK || json.Unmarshal([]byte(p.body), &a) != nil || a.Access == "" {
+		w.t.Fatalf("not a token response: %d %s", p.status, p.body)
+	}
+	return a
+}
+
+// bad fails the test unless p is an OAuth error with that code and tells nothing else.
+func (w *world) bad(what string, p page, status int, code string) {
+	w.t.Helper()
+	if p.status != status || !strings.Contains(p.body, `"error":"`+code+`"`) || strings.Contains(p.body, "_token\":") {
+		w.t.Errorf("%s: %d %s, want %d %s", what, p.status, strings.TrimSpace(p.body), status, code)
+	}
+}
+
+// claims returns what a token says, without looking at its signature.
+func (w *world) claims(token string) map[string]any {
+	w.t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		w.t.Fatalf("not a JWT: %q", token)
+	}
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	w.must(err)
+	var claims map[string]any
+	w.must(json.Unmarshal(b, &claims))
+	return claims
+}
+
+// active reports whether a client is told that a token holds, and the rest of what it is told.
+func (w *world) active(pool, client, token string) (bool, map[string]any) {
+	w.t.Helper()
+	p := w.call(pool, client, "/oauth/introspect", url.Values{"token": {token}})
+	var v map[string]any
+	if p.status != http.StatusOK || json.Unmarshal([]byte(p.body), &v) != nil || p.header.Get("Cache-Control") != "no-store" {
+		w.t.Fatalf("introspection: %d %s", p.status, p.body)
+	}
+	active, _ := v["active"].(bool)
+	if !active && len(v) != 1 {
+		w.t.Errorf("of a token that does not hold more is told: %s", p.body)
+	}
+	return active, v
 }

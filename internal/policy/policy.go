@@ -23,7 +23,10 @@ var agentActions = []string{"credential.release", "credential.clear", "authoriza
 
 // personActions are what a person does about himself in a browser.
 var personActions = []string{"authorization.open", "authorization.decide", "authorization.exchange", "authorization.finish",
-	"session.", "consent.", "code.", "user.upgrade-password", "agent.invoke"}
+	"session.", "consent.", "code.", "family.", "refresh.", "user.upgrade-password", "agent.invoke"}
+
+// clientActions are what a client of a user pool does with its credentials alone.
+var clientActions = []string{"token.issue", "token.exchange"}
 
 // Decide applies the built-in rules.
 func Decide(c name.Caller, action string, r audit.Resource) Decision {
@@ -48,6 +51,11 @@ func Decide(c name.Caller, action string, r audit.Resource) Decision {
 			return Decision{false, "not an action of persons"}
 		}
 		return Decision{true, "person about himself"}
+	case name.Client:
+		if !matches(clientActions, action) {
+			return Decision{false, "not an action of clients"}
+		}
+		return Decision{true, "client with its credentials"}
 	default:
 		return Decision{false, "nobody is asking"}
 	}

@@ -11,6 +11,7 @@ import (
 func TestDecide(t *testing.T) {
 	agent := name.Caller{Kind: name.Agent, Workload: name.Workload{Pool: "p", Name: "a"}}
 	person := name.Caller{Kind: name.Person, User: name.User{Issuer: "i", Subject: "s"}}
+	client := name.Caller{Kind: name.Client, Client: "cli_1"}
 	operator := name.Caller{Kind: name.Operator, Operator: "root"}
 	for _, c := range []struct {
 		who    name.Caller
@@ -46,6 +47,14 @@ func TestDecide(t *testing.T) {
 		{person, "provider.create", "p", false},
 		{person, "user.create", "p", false},
 		{person, "session", "p", false},
+		{person, "family.refresh", "p", true},
+		{person, "refresh.reuse", "p", true},
+		{person, "token.issue", "p", false},
+
+		{client, "token.issue", "p", true},
+		{client, "token.exchange", "p", true},
+		{client, "family.end", "p", false},
+		{client, "user.create", "p", false},
 	} {
 		d := policy.Decide(c.who, c.action, audit.Resource{Kind: "x", Pool: c.pool})
 		if d.Allowed != c.want || d.Reason == "" {

@@ -32,6 +32,7 @@ import (
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
@@ -127,7 +128,7 @@ func (s *Server) build(ctx context.Context) error {
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
 	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
-	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
+	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
@@ -149,7 +150,13 @@ func (s *Server) build(ctx context.Context) error {
 		CallbackURL: c.PublicURL + callback.Path, Now: c.Now,
 	}
 	grants := store.Vault{DB: db}
-	tokenVault := &vault.Vault{Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Owner: name.NewID("replica"), Logger: log, Now: c.Now}
+	journal, err := spool.Open(filepath.Join(c.Data, "journal"))
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "data_unwritable", "the journal of refreshed tokens cannot be opened").WithSource("--data")
+	}
+	tokenVault := &vault.Vault{
+		Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
+	}
 	s.onClose(tokenVault.Wait)
 	flow := &consent.Flow{
 		Store: store.Authorizations{DB: db}, Grants: grants, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
@@ -177,7 +184,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 
 	s.keeper = keeper{
-		pools: pools, sessions: pools, ring: ring, guard: s.guard, log: log, now: c.Now,
+		pools: pools, sessions: pools, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -188,9 +195,15 @@ func (s *Server) build(ctx context.Context) error {
 	openid.Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
-		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain, Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Clients: pools, Passwords: passwords, Workloads: workloads, Providers: providers, Vault: tokenVault, Broker: credentials, Flow: flow,
-		Agents: agents, Fleet: s.fleet, Audit: store.Audit{DB: db}, Keys: ring, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
+		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
+		Operators: operators, Tokens: tokens, Launches: launches,
+		Pools: pools, Users: pools, Passwords: passwords,
+		Clients:   pools,
+		Keys:      ring,
+		Workloads: workloads, Providers: providers,
+		Vault: tokenVault, Broker: credentials, Flow: flow,
+		Agents: agents, Fleet: s.fleet,
+		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
 	s.identity = access(log, boundBody(bodyTimeout, mux))
 	return nil

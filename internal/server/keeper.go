@@ -11,6 +11,7 @@ import (
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/vault"
 )
 
 // keeper does what is due now and then: it removes what has ended and rotates
@@ -19,6 +20,7 @@ type keeper struct {
 	pools     userpool.Pools
 	sessions  userpool.Sessions
 	ring      *keys.Ring
+	vault     *vault.Vault
 	followers map[string]func([]jwt.Key) // by owner: who signs with its keys
 	guard     *guard.Guard
 	log       *slog.Logger
@@ -88,6 +90,32 @@ func (k keeper) rotate(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// keepFresh refreshes grants that are due until ctx is done. It has a loop of its
+// own: when third parties are slow, a sweep takes long.
+func (k keeper) keepFresh(ctx context.Context) {
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	for {
+		k.refresh(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// refresh brings in what an earlier moment could not store, and refreshes the
+// grants that are due.
+func (k keeper) refresh(ctx context.Context) {
+	if _, err := k.vault.Replay(ctx); err != nil && ctx.Err() == nil {
+		k.log.LogAttrs(ctx, slog.LevelError, "the journal of refreshed tokens was not emptied; tried again later", slog.Any("err", err))
+	}
+	if _, err := k.vault.Sweep(ctx); err != nil && ctx.Err() == nil {
+		k.log.LogAttrs(ctx, slog.LevelWarn, "grants that are due were not all refreshed; tried again later", slog.Any("err", fault.As(err)))
+	}
 }
 
 // follow hands Deputy's own keys, as they are now, to those who sign with them.

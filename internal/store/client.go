@@ -153,6 +153,10 @@ func (s UserPools) ConsentsOf(ctx context.Context, pool, userID string) ([]userp
 // DeleteConsent implements [userpool.Consents].
 func (s UserPools) DeleteConsent(ctx context.Context, p guard.Permit, c userpool.Consent) error {
 	return s.DB.change(ctx, p, userpool.ActionDeleteConsent, c.Resource(), func(ctx context.Context, tx *txn) error {
-		return must(ctx, tx, userpool.NotFound("consent", ""), `DELETE FROM consents WHERE pool = $1 AND user_id = $2 AND client_id = $3`, c.Pool, c.UserID, c.ClientID)
+		err := must(ctx, tx, userpool.NotFound("consent", ""), `DELETE FROM consents WHERE pool = $1 AND user_id = $2 AND client_id = $3`, c.Pool, c.UserID, c.ClientID)
+		if err != nil {
+			return err
+		}
+		return endWithConsent(ctx, tx, p, c)
 	})
 }

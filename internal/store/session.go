@@ -79,7 +79,10 @@ func (s UserPools) ExtendSession(ctx context.Context, p guard.Permit, pool, id s
 // EndSession implements [userpool.Sessions].
 func (s UserPools) EndSession(ctx context.Context, p guard.Permit, pool, id string) error {
 	return s.DB.change(ctx, p, userpool.ActionEndSession, userpool.SessionResource(pool, id), func(ctx context.Context, tx *txn) error {
-		return must(ctx, tx, userpool.NotFound("session", id), `DELETE FROM sessions WHERE pool = $1 AND id = $2`, pool, id)
+		if err := must(ctx, tx, userpool.NotFound("session", id), `DELETE FROM sessions WHERE pool = $1 AND id = $2`, pool, id); err != nil {
+			return err
+		}
+		return endWithSession(ctx, tx, p, pool, id)
 	})
 }
 
@@ -89,6 +92,11 @@ func (s UserPools) EndSessions(ctx context.Context, p guard.Permit, pool, userID
 	err := s.DB.change(ctx, p, userpool.ActionEndSession, userpool.UserResource(pool, userID), func(ctx context.Context, tx *txn) error {
 		var err error
 		ended, err = sessionList(ctx, tx, `DELETE FROM sessions WHERE pool = $1 AND user_id = $2 AND id <> $3 RETURNING `+sessionColumns, pool, userID, except)
+		for _, v := range ended {
+			if err == nil {
+				err = endWithSession(ctx, tx, p, pool, v.ID)
+			}
+		}
 		return err
 	})
 	return ended, err
@@ -109,7 +117,11 @@ func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int,
 		if err != nil {
 			return err
 		}
-		if swept = sessions + codes; swept == 0 {
+		families, err := sweepFamilies(ctx, tx, t)
+		if err != nil {
+			return err
+		}
+		if swept = sessions + codes + families; swept == 0 {
 			return nil
 		}
 		return s.DB.appendAudit(ctx, tx, p.Entry())
@@ -117,11 +129,15 @@ func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int,
 	return int(swept), err
 }
 
-const codeColumns = `id, pool, client_id, redirect_uri, challenge, nonce, scopes, resources, user_id, session_id, family_id, auth_time, expires, redeemed`
+const codeColumns = `id, pool, client_id, redirect_uri, challenge, nonce, scopes, resources, user_id, session_id, methods, family_id, auth_time, expires, redeemed`
 
 // CreateCode implements [userpool.Codes].
 func (s UserPools) CreateCode(ctx context.Context, p guard.Permit, c userpool.Code) error {
 	resources, err := toJSON(c.Resources)
+	if err != nil {
+		return err
+	}
+	methods, err := toJSON(c.Methods)
 	if err != nil {
 		return err
 	}
@@ -133,8 +149,8 @@ func (s UserPools) CreateCode(ctx context.Context, p guard.Permit, c userpool.Co
 			return err
 		}
 		return must(ctx, tx, userpool.Exists("code", c.ID),
-			`INSERT INTO codes (hash, `+codeColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING`,
-			c.Hash.String(), c.ID, c.Pool, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.Scopes.String(), resources, c.UserID, c.SessionID, c.FamilyID,
+			`INSERT INTO codes (hash, `+codeColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING`,
+			c.Hash.String(), c.ID, c.Pool, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.Scopes.String(), resources, c.UserID, c.SessionID, methods, c.FamilyID,
 			ms(c.AuthTime), ms(c.ExpiresAt), ms(c.RedeemedAt))
 	})
 }
@@ -143,16 +159,19 @@ func (s UserPools) CreateCode(ctx context.Context, p guard.Permit, c userpool.Co
 func (s UserPools) Code(ctx context.Context, pool string, hash secret.Hash) (userpool.Code, error) {
 	c := userpool.Code{Hash: hash}
 	err := row(ctx, s.DB.read, userpool.NotFound("code", ""), func(sc scanner) error {
-		return sc.Scan(&c.ID, &c.Pool, &c.ClientID, &c.RedirectURI, &c.Challenge, &c.Nonce, scopesText{&c.Scopes}, jsonText{&c.Resources}, &c.UserID, &c.SessionID, &c.FamilyID,
+		return sc.Scan(&c.ID, &c.Pool, &c.ClientID, &c.RedirectURI, &c.Challenge, &c.Nonce, scopesText{&c.Scopes}, jsonText{&c.Resources}, &c.UserID, &c.SessionID, jsonText{&c.Methods}, &c.FamilyID,
 			timeMS{&c.AuthTime}, timeMS{&c.ExpiresAt}, timeMS{&c.RedeemedAt})
 	}, `SELECT `+codeColumns+` FROM codes WHERE hash = $1 AND pool = $2`, hash.String(), pool)
 	return c, err
 }
 
 // RedeemCode implements [userpool.Codes].
-func (s UserPools) RedeemCode(ctx context.Context, p guard.Permit, pool, id string, at time.Time) error {
+func (s UserPools) RedeemCode(ctx context.Context, p guard.Permit, pool, id string, at time.Time, b userpool.Beginning) error {
 	return s.DB.change(ctx, p, userpool.ActionRedeemCode, userpool.CodeResource(pool, id), func(ctx context.Context, tx *txn) error {
 		n, err := exec(ctx, tx, `UPDATE codes SET redeemed = $1 WHERE pool = $2 AND id = $3 AND redeemed = 0`, ms(at), pool, id)
+		if err == nil && n == 1 {
+			err = beginFamily(ctx, tx, b)
+		}
 		if err != nil || n == 1 {
 			return err
 		}

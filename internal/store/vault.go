@@ -20,12 +20,12 @@ import (
 type Vault struct{ DB *DB }
 
 const grantColumns = `g.id, g.pool, g.provider, g.issuer, g.subject, g.account_id, g.account_name, g.scopes, g.state, g.reason, g.sealed,
-	g.expires, g.refresh_expires, g.version, g.created, g.updated`
+	g.expires, g.refresh_expires, g.due, g.used, g.version, g.created, g.updated`
 
 // grantInto lists where the columns of a grant go.
 func grantInto(g *vault.Grant) []any {
 	return []any{&g.ID, &g.Pool, &g.Provider, &g.User.Issuer, &g.User.Subject, &g.Account.ID, &g.Account.Name, scopesText{&g.Scopes}, &g.State, &g.Reason,
-		&g.Sealed, timeMS{&g.Expires}, timeMS{&g.RefreshExpires}, &g.Version, timeMS{&g.Created}, timeMS{&g.Updated}}
+		&g.Sealed, timeMS{&g.Expires}, timeMS{&g.RefreshExpires}, timeMS{&g.Due}, timeMS{&g.Used}, &g.Version, timeMS{&g.Created}, timeMS{&g.Updated}}
 }
 
 // Grant implements [vault.Store].
@@ -38,13 +38,17 @@ func (s Vault) Grant(ctx context.Context, id string) (vault.Grant, error) {
 
 // Grants implements [vault.Store].
 func (s Vault) Grants(ctx context.Context, pool, after string, limit int) ([]vault.Grant, error) {
+	return grantList(ctx, s.DB.read, `SELECT `+grantColumns+` FROM grants g WHERE g.pool = $1 AND g.id > $2 ORDER BY g.id LIMIT $3`, pool, after, limit)
+}
+
+func grantList(ctx context.Context, q querier, text string, args ...any) ([]vault.Grant, error) {
 	var list []vault.Grant
-	err := rows(ctx, s.DB.read, func(sc scanner) error {
+	err := rows(ctx, q, func(sc scanner) error {
 		var g vault.Grant
 		err := sc.Scan(grantInto(&g)...)
 		list = append(list, g)
 		return err
-	}, `SELECT `+grantColumns+` FROM grants g WHERE g.pool = $1 AND g.id > $2 ORDER BY g.id LIMIT $3`, pool, after, limit)
+	}, text, args...)
 	return list, err
 }
 
@@ -85,7 +89,7 @@ func (s Vault) readDelegated(ctx context.Context, w name.Workload, providerName 
 const findCredentialText = `SELECT p.scopes,
 	COALESCE(g.id, ''), COALESCE(g.pool, ''), COALESCE(g.provider, ''), COALESCE(g.issuer, ''), COALESCE(g.subject, ''),
 	COALESCE(g.account_id, ''), COALESCE(g.account_name, ''), COALESCE(g.scopes, ''), COALESCE(g.state, ''), COALESCE(g.reason, ''), g.sealed,
-	COALESCE(g.expires, 0), COALESCE(g.refresh_expires, 0), COALESCE(g.version, 0), COALESCE(g.created, 0), COALESCE(g.updated, 0),
+	COALESCE(g.expires, 0), COALESCE(g.refresh_expires, 0), COALESCE(g.due, 0), COALESCE(g.used, 0), COALESCE(g.version, 0), COALESCE(g.created, 0), COALESCE(g.updated, 0),
 	COALESCE(d.id, ''), COALESCE(d.grant_id, ''), COALESCE(d.scopes, ''), COALESCE(d.created, 0), COALESCE(d.updated, 0)
 	FROM providers p
 	JOIN workloads w ON w.pool = p.pool AND w.name = $5
@@ -145,9 +149,9 @@ func (s Vault) TakeLease(ctx context.Context, l vault.Lease, now time.Time) (boo
 func (s Vault) ReplaceTokens(ctx context.Context, p guard.Permit, g vault.Grant, l vault.Lease) error {
 	return s.DB.change(ctx, p, vault.ActionRefresh, vault.GrantResource(g.Pool, g.ID), func(ctx context.Context, tx *txn) error {
 		return must(ctx, tx, vault.Changed(g.ID),
-			`UPDATE grants SET scopes = $1, state = $2, reason = $3, sealed = $4, expires = $5, refresh_expires = $6, version = $7, updated = $8, lease_owner = '', lease_until = 0
-			 WHERE id = $9 AND version = $10 AND lease_owner = $11`,
-			g.Scopes.String(), string(g.State), g.Reason, g.Sealed, ms(g.Expires), ms(g.RefreshExpires), g.Version, ms(g.Updated), g.ID, g.Version-1, l.Owner)
+			`UPDATE grants SET scopes = $1, state = $2, reason = $3, sealed = $4, expires = $5, refresh_expires = $6, due = $7, version = $8, updated = $9, lease_owner = '', lease_until = 0
+			 WHERE id = $10 AND version = $11 AND lease_owner = $12`,
+			g.Scopes.String(), string(g.State), g.Reason, g.Sealed, ms(g.Expires), ms(g.RefreshExpires), ms(g.Due), g.Version, ms(g.Updated), g.ID, g.Version-1, l.Owner)
 	})
 }
 
@@ -156,6 +160,34 @@ func (s Vault) ReleaseLease(ctx context.Context, l vault.Lease) error {
 	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
 		_, err := exec(ctx, tx, `UPDATE grants SET lease_owner = '', lease_until = 0 WHERE id = $1 AND lease_owner = $2`, l.GrantID, l.Owner)
 		return err
+	})
+}
+
+// DueGrants implements [vault.Store].
+func (s Vault) DueGrants(ctx context.Context, now, usedSince time.Time, limit int) ([]vault.Grant, error) {
+	return grantList(ctx, s.DB.read, `SELECT `+grantColumns+` FROM grants g
+		WHERE g.state = 'active' AND g.due > 0 AND g.due <= $1 AND g.used >= $2 AND (g.lease_owner = '' OR g.lease_until <= $1) ORDER BY g.due LIMIT $3`, ms(now), ms(usedSince), limit)
+}
+
+// Postpone implements [vault.Store].
+func (s Vault) Postpone(ctx context.Context, id string, version int64, due time.Time) error {
+	defer s.DB.delegated.changed()
+	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+		_, err := exec(ctx, tx, `UPDATE grants SET due = $1 WHERE id = $2 AND version = $3`, ms(due), id, version)
+		return err
+	})
+}
+
+// MarkUsed implements [vault.Store].
+func (s Vault) MarkUsed(ctx context.Context, ids []string, at time.Time) error {
+	defer s.DB.delegated.changed()
+	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+		for _, id := range ids {
+			if _, err := exec(ctx, tx, `UPDATE grants SET used = $1 WHERE id = $2 AND used < $1`, ms(at), id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -196,15 +228,15 @@ func (s Vault) DeleteGrant(ctx context.Context, p guard.Permit, pool, id string)
 func putGrant(ctx context.Context, tx *txn, g vault.Grant) error {
 	if g.Version > 1 {
 		return must(ctx, tx, vault.Changed(g.ID),
-			`UPDATE grants SET account_id = $1, account_name = $2, scopes = $3, state = $4, reason = $5, sealed = $6, expires = $7, refresh_expires = $8, version = $9, updated = $10,
-			 lease_owner = '', lease_until = 0 WHERE id = $11 AND version = $12`,
-			g.Account.ID, g.Account.Name, g.Scopes.String(), string(g.State), g.Reason, g.Sealed, ms(g.Expires), ms(g.RefreshExpires), g.Version, ms(g.Updated), g.ID, g.Version-1)
+			`UPDATE grants SET account_id = $1, account_name = $2, scopes = $3, state = $4, reason = $5, sealed = $6, expires = $7, refresh_expires = $8, due = $9, used = $10,
+			 version = $11, updated = $12, lease_owner = '', lease_until = 0 WHERE id = $13 AND version = $14`,
+			g.Account.ID, g.Account.Name, g.Scopes.String(), string(g.State), g.Reason, g.Sealed, ms(g.Expires), ms(g.RefreshExpires), ms(g.Due), ms(g.Used), g.Version, ms(g.Updated), g.ID, g.Version-1)
 	}
 	return must(ctx, tx, vault.Changed(g.ID),
-		`INSERT INTO grants (id, pool, provider, issuer, subject, account_id, account_name, scopes, state, reason, sealed, expires, refresh_expires, version, lease_owner, lease_until, created, updated)
-		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', 0, $15, $16) ON CONFLICT DO NOTHING`,
+		`INSERT INTO grants (id, pool, provider, issuer, subject, account_id, account_name, scopes, state, reason, sealed, expires, refresh_expires, due, used, version, lease_owner, lease_until, created, updated)
+		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, '', 0, $17, $18) ON CONFLICT DO NOTHING`,
 		g.ID, g.Pool, g.Provider, g.User.Issuer, g.User.Subject, g.Account.ID, g.Account.Name, g.Scopes.String(), string(g.State), g.Reason, g.Sealed,
-		ms(g.Expires), ms(g.RefreshExpires), g.Version, ms(g.Created), ms(g.Updated))
+		ms(g.Expires), ms(g.RefreshExpires), ms(g.Due), ms(g.Used), g.Version, ms(g.Created), ms(g.Updated))
 }
 
 // putDelegation creates d, or replaces the scopes of the one that its workload has.

@@ -71,8 +71,9 @@ type Code struct {
 	Scopes      name.Scopes
 	Resources   []string // RFC 8707; empty: tokens for the client itself
 	UserID      string
-	SessionID   string // of the login that it was made in
-	FamilyID    string // of the tokens that come of it
+	SessionID   string   // of the login that it was made in
+	Methods     []string // of that login
+	FamilyID    string   // of the tokens that come of it, chosen beforehand
 	AuthTime    time.Time
 	ExpiresAt   time.Time
 	RedeemedAt  time.Time // zero: not yet

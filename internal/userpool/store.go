@@ -91,7 +91,7 @@ type Sessions interface {
 	// EndSessions removes all sessions of a user but the one with the id except, which may be empty;
 	// ActionEndSession on the user's Resource. It returns those that it removed.
 	EndSessions(ctx context.Context, p guard.Permit, pool, userID, except string) ([]Session, error)
-	// Sweep removes the sessions and codes of all pools whose ExpiresAt is before t, returning how many;
+	// Sweep removes the sessions, codes and families of all pools whose end is before t, returning how many;
 	// ActionSweep on SweepResource. The entry is committed only when something was removed.
 	Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error)
 }
@@ -105,10 +105,33 @@ type Codes interface {
 	CreateCode(ctx context.Context, p guard.Permit, c Code) error
 	// Code returns the code with that hash, redeemed or not, expired or not, or NotFound("code", "").
 	Code(ctx context.Context, pool string, hash secret.Hash) (Code, error)
-	// RedeemCode marks the code with that id as redeemed at the time at; ActionRedeemCode. Of any
-	// number of calls, in any number of processes, exactly one returns nil; the others get [CodeUsed]. It is
-	// NotFound("code", id) if there is no such code.
-	RedeemCode(ctx context.Context, p guard.Permit, pool, id string, at time.Time) error
+	// RedeemCode marks the code with that id as redeemed at the time at, and begins b, a family of the
+	// code's user and client; ActionRedeemCode. Of any number of calls, in any number of processes, exactly
+	// one returns nil; the others get [CodeUsed], and nothing begins. It is NotFound("code", id) if there is
+	// no such code.
+	RedeemCode(ctx context.Context, p guard.Permit, pool, id string, at time.Time, b Beginning) error
+}
+
+// Families keeps families of tokens. They begin when what they come of is
+// redeemed (see [Codes]).
+//
+// Families also end by the way: those that are not Offline with the session that they came of, and all of a
+// user's for a client when he withdraws his consent to it. Sessions.Sweep removes those that ended or expired
+// before its time, with their refresh tokens.
+type Families interface {
+	// Family returns a family by id, alive or not, or NotFound("family", id).
+	Family(ctx context.Context, pool, id string) (Family, error)
+	// FamilyOf returns the family of the refresh token with that hash, alive or not, and the token's
+	// generation. NotFound("family", "") if no family has or remembers it (see [RefreshKept]).
+	FamilyOf(ctx context.Context, pool string, token secret.Hash) (f Family, generation int64, err error)
+	// AdvanceFamily adds next, a token of f's head generation or of the one after it, and makes its
+	// generation the head; ActionAdvanceFamily. idle becomes IdleExpiresAt; at becomes AdvancedAt if the head
+	// moved. If the family has ended, or its head is no longer f.Head: Changed("family", id), and nothing
+	// changes. NotFound("family", id) if it is gone.
+	AdvanceFamily(ctx context.Context, p guard.Permit, f Family, next RefreshToken, at, idle time.Time) error
+	// EndFamily ends a family at the time at; the action is why.Action(). Changed("family", id) if it has
+	// ended before, NotFound("family", id) if it is gone.
+	EndFamily(ctx context.Context, p guard.Permit, pool, id string, why Ending, at time.Time) error
 }
 
 // Consents keeps remembered consents.
@@ -130,6 +153,7 @@ type Stores interface {
 	Clients
 	Sessions
 	Codes
+	Families
 	Consents
 	Groups
 	Proofs

@@ -30,12 +30,15 @@ type Vault struct {
 	Sealer    Sealer
 	Guard     *guard.Guard
 	Refresher Refresher
+	Journal   Journal
 	Owner     string // names this process in leases; unique among replicas
 	Logger    *slog.Logger
 	Now       func() time.Time
 
 	flight     singleflight.Group
 	background sync.WaitGroup
+	usage      usage
+	retries    retries
 }
 
 const (
@@ -66,12 +69,13 @@ func (v *Vault) Fresh(ctx context.Context, p guard.Permit, g Grant) (Token, erro
 		return Token{}, reauthorizationRequired(g)
 	}
 	now := v.Now()
+	v.usage.note(g, now)
 	if g.Expires.IsZero() || now.Before(g.Expires) {
 		t, err := v.open(ctx, g)
 		if err != nil {
 			return Token{}, err
 		}
-		if !t.Refresh.Empty() && !g.Expires.IsZero() && g.Expires.Sub(now) < margin(g) {
+		if due(g, now) {
 			v.refreshBehind(ctx, p, g)
 		}
 		return Token{t.Access, t.Type, g.Expires}, nil
@@ -84,12 +88,13 @@ func (v *Vault) Fresh(ctx context.Context, p guard.Permit, g Grant) (Token, erro
 	return Token{t.Access, t.Type, fresh.Expires}, err
 }
 
-// margin is how long before its expiry a token is renewed: a tenth of its life
-// but at least a minute, and a little more at random so that tokens issued
-// together are not renewed together. For a life shorter than two minutes it is
-// half of the life.
-func margin(g Grant) time.Duration {
-	life := g.Expires.Sub(g.Updated)
+func due(g Grant, now time.Time) bool { return !g.Due.IsZero() && !now.Before(g.Due) }
+
+// margin is how long before its expiry a token with that life is renewed: a
+// tenth of its life but at least a minute, and a little more at random so that
+// tokens issued together are not renewed together. For a life shorter than two
+// minutes it is half of the life.
+func margin(life time.Duration) time.Duration {
 	m := max(time.Minute, life/10)
 	m += time.Duration(rand.Int64N(int64(m)/10 + 1))
 	return min(m, life/2)
@@ -133,6 +138,10 @@ func (v *Vault) refresh(ctx context.Context, p guard.Permit, id string) (Grant, 
 // for the process that does. The grant is read inside the flight, so that a
 // caller who queued behind a refresh sees its result instead of repeating it.
 func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Grant, error) {
+	// What this process got for the refresh token before, and could not store, comes first: the token is spent.
+	if _, err := v.settle(ctx, id); err != nil {
+		return Grant{}, err
+	}
 	for {
 		g, err := v.Store.Grant(ctx, id)
 		if err != nil {
@@ -142,10 +151,10 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 			return Grant{}, reauthorizationRequired(g)
 		}
 		now := v.Now()
-		if g.Expires.IsZero() || g.Expires.Sub(now) >= margin(g) {
+		if (g.Expires.IsZero() || now.Before(g.Expires)) && !due(g, now) {
 			return g, nil // somebody else refreshed it
 		}
-		lease := Lease{GrantID: id, Version: g.Version, Owner: v.Owner + "/" + name.NewID("lse"), Until: now.Add(leaseLife)}
+		lease := v.newLease(g, now)
 		taken, err := v.Store.TakeLease(ctx, lease, now)
 		if err != nil {
 			return Grant{}, err
@@ -159,6 +168,11 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 			return Grant{}, fault.Wrap(ctx.Err(), fault.Unavailable, "refresh_in_progress", "another replica is refreshing this grant and has not finished").WithFix("try again")
 		}
 	}
+}
+
+// newLease returns a lease on g from now on.
+func (v *Vault) newLease(g Grant, now time.Time) Lease {
+	return Lease{GrantID: g.ID, Version: g.Version, Owner: v.Owner + "/" + name.NewID("lse"), Until: now.Add(leaseLife)}
 }
 
 // spend redeems the refresh token under the lease. Having taken the lease has
@@ -187,8 +201,8 @@ func (v *Vault) spend(ctx context.Context, p guard.Permit, g Grant, lease Lease)
 		return v.markReauthorize(ctx, permit, next, lease, failure.Explanation)
 	case err != nil:
 		// Unclear or transient: nothing is deleted and nothing is concluded.
-		if releaseErr := v.Store.ReleaseLease(ctx, lease); releaseErr != nil {
-			v.Logger.LogAttrs(ctx, slog.LevelWarn, "lease not released; it ends by itself", slog.String("grant", g.ID), slog.Any("err", fault.As(releaseErr)))
+		if laterErr := errors.Join(v.postpone(ctx, g), v.Store.ReleaseLease(ctx, lease)); laterErr != nil {
+			v.Logger.LogAttrs(ctx, slog.LevelWarn, "grant not postponed, or its lease not released; it ends by itself", slog.String("grant", g.ID), slog.Any("err", laterErr))
 		}
 		return Grant{}, err
 	}
@@ -202,10 +216,16 @@ func (v *Vault) spend(ctx context.Context, p guard.Permit, g Grant, lease Lease)
 	if got.ScopesKnown {
 		granted = got.Scopes
 	}
+	v.retries.succeeded(g.ID)
 	if next, err = v.seal(ctx, next, got, granted); err != nil {
 		return Grant{}, err
 	}
-	return next, v.replace(ctx, permit, next, lease)
+	v.keep(ctx, result{next, lease})
+	err = v.replace(ctx, permit, next, lease)
+	if err == nil || fault.Is(err, fault.NotFound) {
+		v.forget(ctx, next.ID)
+	}
+	return next, err
 }
 
 // lostRace is for a third party that says that the refresh token was used
@@ -233,7 +253,8 @@ func (v *Vault) lostRace(ctx context.Context, p guard.Permit, next Grant, lease 
 }
 
 // replace writes the new tokens, trying again while the lease lasts: the old
-// refresh token is spent, so these are the only ones.
+// refresh token is spent, so these are the only ones. What does not reach the
+// store in that time stays in the journal.
 func (v *Vault) replace(ctx context.Context, p guard.Permit, g Grant, lease Lease) error {
 	pause := 20 * time.Millisecond
 	for {
@@ -252,7 +273,7 @@ func (v *Vault) replace(ctx context.Context, p guard.Permit, g Grant, lease Leas
 }
 
 func (v *Vault) markReauthorize(ctx context.Context, p guard.Permit, g Grant, lease Lease, reason string) (Grant, error) {
-	g.State, g.Reason, g.Updated = Reauthorize, reason, v.Now().UTC()
+	g.State, g.Reason, g.Due, g.Updated = Reauthorize, reason, time.Time{}, v.Now().UTC()
 	// The dead tokens are kept out of the new version: what cannot be used need not be kept.
 	plain, err := Tokens{}.encode()
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/vault"
@@ -112,7 +113,11 @@ func (w *world) replica(t *testing.T) *vault.Vault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &vault.Vault{Store: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Refresher: w.party, Owner: name.NewID("rep"), Logger: slog.New(slog.DiscardHandler), Now: w.now}
+	journal, err := spool.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &vault.Vault{Store: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Refresher: w.party, Journal: journal, Owner: name.NewID("rep"), Logger: slog.New(slog.DiscardHandler), Now: w.now}
 }
 
 func (w *world) permit(t *testing.T) guard.Permit {

@@ -64,7 +64,9 @@ type Grant struct {
 	Sealed         []byte // Tokens, sealed for this version
 	Expires        time.Time
 	RefreshExpires time.Time
-	Version        int64 // from 1; grows with each change of tokens or state: the fencing version
+	Due            time.Time // when the tokens are to be refreshed; zero: they cannot be, or never expire
+	Used           time.Time // when a credential was last asked for, to an hour or so
+	Version        int64     // from 1; grows with each change of tokens or state: the fencing version
 	Created        time.Time
 	Updated        time.Time
 }
@@ -110,6 +112,13 @@ type Store interface {
 	ReplaceTokens(ctx context.Context, p guard.Permit, g Grant, l Lease) error
 	// ReleaseLease ends l if it still holds.
 	ReleaseLease(ctx context.Context, l Lease) error
+	// DueGrants returns at most limit active grants that are due at now, were used since the time given, and are
+	// not being refreshed, those that are due for longest first.
+	DueGrants(ctx context.Context, now, usedSince time.Time, limit int) ([]Grant, error)
+	// Postpone makes version of the grant due later; if the grant has changed since, nothing.
+	Postpone(ctx context.Context, id string, version int64, due time.Time) error
+	// MarkUsed notes that the grants were used at the time at.
+	MarkUsed(ctx context.Context, ids []string, at time.Time) error
 	// RemoveDelegation deletes what w may use of u's grant for provider, and the
 	// grant with it when no other workload has a delegation. It reports whether
 	// there was anything. It needs a permit for ActionClear.
@@ -150,7 +159,7 @@ func (g Grant) place() keys.Place {
 // if there is none): same id, next version, creation time kept.
 func (v *Vault) NewGrant(ctx context.Context, pool, provider string, u name.User, old Grant, account vendor.Account, t vendor.Tokens, asked name.Scopes) (Grant, error) {
 	now := v.Now().UTC()
-	g := Grant{ID: old.ID, Pool: pool, Provider: provider, User: u, Account: account, Version: old.Version + 1, Created: old.Created}
+	g := Grant{ID: old.ID, Pool: pool, Provider: provider, User: u, Account: account, Used: now, Version: old.Version + 1, Created: old.Created}
 	if g.ID == "" {
 		g.ID, g.Created = name.NewID("grt"), now
 	}
@@ -165,6 +174,10 @@ func (v *Vault) NewGrant(ctx context.Context, pool, provider string, u name.User
 func (v *Vault) seal(ctx context.Context, g Grant, t vendor.Tokens, granted name.Scopes) (Grant, error) {
 	g.State, g.Reason = Active, ""
 	g.Scopes, g.Expires, g.RefreshExpires, g.Updated = granted, t.ExpiresAt, t.RefreshExpiresAt, v.Now().UTC()
+	g.Due = time.Time{}
+	if !t.Refresh.Empty() && !g.Expires.IsZero() {
+		g.Due = g.Expires.Add(-margin(g.Expires.Sub(g.Updated)))
+	}
 	plain, err := Tokens{t.Access, t.Refresh, t.TokenType}.encode()
 	if err != nil {
 		return Grant{}, err

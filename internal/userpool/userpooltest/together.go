@@ -19,6 +19,9 @@ func (s *suite) writes() []write {
 	client, left := s.addClient("staff", "chat"), s.addClient("staff", "left")
 	session, used, ended := s.addSession(user), s.addSession(user), s.addSession(user)
 	code := s.addCode(user, client)
+	family, _ := s.addFamily(user, client)
+	reused, _ := s.addFamily(user, client)
+	second, _ := userpool.NewRefresh(2)
 	newPool, newMan, newApp := userpool.Pool{Name: "new", CreatedAt: start}, newUser("staff", "new"), s.newClient("staff", "new")
 	newSession, newCode := session, code
 	newSession.ID, newSession.TokenHash = "ses_new", userpool.HashSession(secret.FromString("st_new"))
@@ -55,7 +58,14 @@ func (s *suite) writes() []write {
 		}},
 		{userpool.ActionEndSession, ended.Resource(), func(p guard.Permit) error { return s.EndSession(ctx, p, "staff", ended.ID) }},
 		{userpool.ActionCreateCode, newCode.Resource(), func(p guard.Permit) error { return s.CreateCode(ctx, p, newCode) }},
-		{userpool.ActionRedeemCode, code.Resource(), func(p guard.Permit) error { return s.RedeemCode(ctx, p, "staff", code.ID, start) }},
+		{userpool.ActionRedeemCode, code.Resource(), func(p guard.Permit) error { return s.RedeemCode(ctx, p, "staff", code.ID, start, s.beginning(code)) }},
+		{userpool.ActionAdvanceFamily, family.Resource(), func(p guard.Permit) error { return s.AdvanceFamily(ctx, p, family, second, start, start) }},
+		{userpool.ActionEndFamily, family.Resource(), func(p guard.Permit) error {
+			return s.EndFamily(ctx, p, "staff", family.ID, userpool.EndedByClient, start)
+		}},
+		{userpool.ActionReuseRefresh, reused.Resource(), func(p guard.Permit) error {
+			return s.EndFamily(ctx, p, "staff", reused.ID, userpool.EndedRefreshReuse, start)
+		}},
 		{userpool.ActionSetConsent, consent.Resource(), func(p guard.Permit) error { return s.SetConsent(ctx, p, consent) }},
 		{userpool.ActionSweep, userpool.SweepResource(), func(p guard.Permit) error {
 			_, err := s.Sweep(ctx, p, start.Add(2*userpool.SessionLifetime))

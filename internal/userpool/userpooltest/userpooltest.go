@@ -29,29 +29,36 @@ type Backend struct {
 // Run runs the suite; open returns a fresh, empty backend for each test.
 func Run(t *testing.T, open func(t *testing.T) Backend) {
 	for name, test := range map[string]func(*testing.T, *suite){
-		"plain/pools":               testPools,
-		"plain/users":               testUsers,
-		"plain/clients":             testClients,
-		"plain/sessions":            testSessions,
-		"plain/codes":               testCodes,
-		"plain/consents":            testConsents,
-		"plain/groups":              testGroups,
-		"plain/lists of sessions":   testSessionLists,
-		"plain/lists of consents":   testConsentLists,
-		"plain/proofs":              testProofs,
-		"plain/letters":             testLetters,
-		"plain/changed addresses":   testChangedAddress,
-		"plain/sweep":               testSweep,
-		"plain/pools are apart":     testIsolation,
-		"transactional/permits":     testPermits,
-		"transactional/entries":     testEntries,
-		"transactional/cascade":     testCascade,
-		"concurrent/one redemption": testOneRedemption,
-		"concurrent/one user name":  testOneUserName,
-		"concurrent/one update":     testOneUpdate,
-		"concurrent/one session":    testOneEnd,
-		"concurrent/one proof":      testOneProof,
-		"concurrent/one letter":     testOneLetter,
+		"plain/pools":                    testPools,
+		"plain/users":                    testUsers,
+		"plain/clients":                  testClients,
+		"plain/sessions":                 testSessions,
+		"plain/codes":                    testCodes,
+		"plain/consents":                 testConsents,
+		"plain/groups":                   testGroups,
+		"plain/lists of sessions":        testSessionLists,
+		"plain/lists of consents":        testConsentLists,
+		"plain/families":                 testFamilies,
+		"plain/families without refresh": testFamilyWithoutRefresh,
+		"plain/old generations":          testOldGenerations,
+		"plain/families end":             testFamiliesEnd,
+		"plain/family sweep":             testFamilySweep,
+		"plain/proofs":                   testProofs,
+		"plain/letters":                  testLetters,
+		"plain/changed addresses":        testChangedAddress,
+		"plain/sweep":                    testSweep,
+		"plain/pools are apart":          testIsolation,
+		"transactional/permits":          testPermits,
+		"transactional/entries":          testEntries,
+		"transactional/cascade":          testCascade,
+		"concurrent/one redemption":      testOneRedemption,
+		"concurrent/one beginning":       testOneBeginning,
+		"concurrent/one advance":         testOneAdvance,
+		"concurrent/one user name":       testOneUserName,
+		"concurrent/one update":          testOneUpdate,
+		"concurrent/one session":         testOneEnd,
+		"concurrent/one proof":           testOneProof,
+		"concurrent/one letter":          testOneLetter,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t)
@@ -198,7 +205,7 @@ func (s *suite) addCode(u userpool.User, c userpool.Client) userpool.Code {
 	n := userpool.Code{
 		Hash: userpool.HashCode(userpool.NewCode()), ID: name.NewID("code"), Pool: u.Pool, ClientID: c.ID, RedirectURI: c.RedirectURIs[0],
 		Challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", Nonce: "n-0S6_WzA2Mj", Scopes: s.scopes("openid profile"),
-		Resources: []string{"https://api.example/"}, SessionID: "ses_1", FamilyID: "fam_1",
+		Resources: []string{"https://api.example/"}, SessionID: "ses_1", Methods: []string{"pwd"}, FamilyID: name.NewID("fam"),
 		UserID: u.ID, AuthTime: start, ExpiresAt: start.Add(userpool.CodeLifetime),
 	}
 	s.must(s.CreateCode(s.ctx(), s.permit(userpool.ActionCreateCode, n.Resource()), n))
@@ -206,9 +213,7 @@ func (s *suite) addCode(u userpool.User, c userpool.Client) userpool.Code {
 	return n
 }
 
-func (s *suite) redeem(c userpool.Code) error {
-	return s.RedeemCode(s.ctx(), s.permit(userpool.ActionRedeemCode, c.Resource()), c.Pool, c.ID, start.Add(time.Second))
-}
+func (s *suite) redeem(c userpool.Code) error { return s.begin(c, s.beginning(c)) }
 
 func (s *suite) consent(u userpool.User, c userpool.Client, scopes string) {
 	s.t.Helper()
