@@ -63,6 +63,7 @@ var table = []row{
 	{"internal/signin", 30, ""},
 	{"internal/consent", 30, ""},
 	{"internal/fleet", 30, ""},
+	{"internal/recovery", 31, ""},
 	{"internal/broker", 31, ""},
 
 	{"internal/store", 40, "github.com/maypok86/otter/v2 github.com/jackc/pgx/v5 github.com/pressly/goose/v3 modernc.org/sqlite"},

@@ -12,6 +12,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/recovery"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/userpool"
@@ -20,8 +21,9 @@ import (
 // Handler serves the login pages of all pools. All fields are required.
 type Handler struct {
 	poolpage.Base
-	Logins *Logins
-	SignIn *signin.SignIn
+	Logins   *Logins
+	SignIn   *signin.SignIn
+	Recovery *recovery.Recovery
 }
 
 // Mount adds the pages to mux.
@@ -34,6 +36,9 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 		{"POST /login", h.Form(h.submit)},
 	} {
 		mux.Handle(poolpage.Pattern(endpoint.pattern), endpoint.handler)
+	}
+	for pattern, handler := range h.recoveryPages() {
+		mux.Handle(poolpage.Pattern(pattern), handler)
 	}
 }
 
@@ -100,7 +105,7 @@ type loginForm struct {
 
 func (h *Handler) render(w http.ResponseWriter, r *http.Request, pool userpool.Pool, status int, f loginForm) {
 	page := loginPage(pool, h.Brand(pool), f, h.Site.FormToken(w, r, loginPurpose(pool, f.returnTo)...))
-	page.Targets = h.Logins.targets(f.returnTo)
+	page.Targets, page.Links = h.Logins.targets(f.returnTo), h.links(pool)
 	h.Pages.Render(w, r, status, page)
 }
 

@@ -23,7 +23,7 @@ var agentActions = []string{"credential.release", "credential.clear", "authoriza
 
 // personActions are what a person does about himself in a browser.
 var personActions = []string{"authorization.open", "authorization.decide", "authorization.exchange", "authorization.finish",
-	"session.", "consent.", "code.", "family.", "refresh.", "user.upgrade-password", "agent.invoke"}
+	"session.", "consent.", "code.", "family.", "refresh.", "user.upgrade-password", "user.verify-email", "user.reset-password", "user.sign-up", "agent.invoke"}
 
 // clientActions are what a client of a user pool does with its credentials alone.
 var clientActions = []string{"token.issue", "token.exchange"}

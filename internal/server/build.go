@@ -31,6 +31,7 @@ import (
 	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/recovery"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/store"
@@ -49,6 +50,7 @@ type Server struct {
 	fleet    *fleet.Fleet // nil if the runtime is off
 	guard    *guard.Guard
 	keeper   keeper
+	recovery *recovery.Recovery
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -127,7 +129,10 @@ func (s *Server) build(ctx context.Context) error {
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
 	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
-	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
+	if s.recovery, err = newRecovery(c, pools, passwords, s.guard); err != nil {
+		return err
+	}
+	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn, Recovery: s.recovery}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
@@ -184,7 +189,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 
 	s.keeper = keeper{
-		pools: pools, sessions: pools, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		letters: s.recovery.Sweep, pools: pools, sessions: pools, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 

@@ -21,7 +21,8 @@ type keeper struct {
 	sessions  userpool.Sessions
 	ring      *keys.Ring
 	vault     *vault.Vault
-	followers map[string]func([]jwt.Key) // by owner: who signs with its keys
+	letters   func(context.Context) error // removes those whose time is over
+	followers map[string]func([]jwt.Key)  // by owner: who signs with its keys
 	guard     *guard.Guard
 	log       *slog.Logger
 	now       func() time.Time
@@ -52,6 +53,7 @@ func (k keeper) chores(ctx context.Context) {
 		do   func(context.Context) error
 	}{
 		{"ended sessions removed", k.sweep},
+		{"old letters removed", k.letters},
 		{"signing keys rotated", k.rotate},
 		{"former signing keys removed", k.ring.Sweep},
 	} {

@@ -95,7 +95,7 @@ type attempt struct {
 func (t *Throttle) try(account string, address netip.Addr) (attempt, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, net := t.now(), network(address)
+	now, net := t.now(), Network(address)
 	a := attempt{t: t, pair: countKey{pairPlace, account, net}}
 	a.counted = []countKey{a.pair, {place: addressPlace, address: net}}
 	if t.failures(countKey{knownPlace, account, net}, now) == 0 {
@@ -177,8 +177,8 @@ func (t *Throttle) count(k countKey, now time.Time) *count {
 	return c
 }
 
-// network returns what counts as one address: an IPv6 subscriber has a /64.
-func network(a netip.Addr) netip.Prefix {
+// Network returns what counts as one address: an IPv6 subscriber has a /64.
+func Network(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := 64
 	if a.Is4() {
