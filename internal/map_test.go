@@ -35,6 +35,7 @@ var table = []row{
 	{"internal/fault", 1, ""},
 	{"internal/name", 2, ""},
 
+	{"internal/measure", 10, ""},
 	{"internal/wire", 10, ""},
 	{"internal/outbound", 11, ""},
 	{"internal/spool", 11, ""},
@@ -43,6 +44,7 @@ var table = []row{
 	{"internal/audit", 13, ""},
 	{"internal/mail", 13, "github.com/wneessen/go-mail"},
 	{"internal/policy", 14, ""},
+	{"internal/visitor", 14, ""},
 	{"internal/vendor", 14, "go.yaml.in/yaml/v3"},
 	{"internal/browser", 15, ""},
 	{"internal/attest", 15, ""},
@@ -77,9 +79,11 @@ var table = []row{
 	{"internal/store/storetest", 41, "github.com/google/go-cmp"},
 
 	{"internal/server", 50, ""},
+	{"internal/server/servertest", 51, ""},
 	{"internal/apiclient", 50, ""},
 	{"internal/demo", 51, "go.yaml.in/yaml/v3"},
 	{"internal/e2e", 53, ""},
+	{"internal/peers", 53, ""},
 	{"internal/cli", 52, "github.com/alecthomas/kong"},
 	{"cmd/deputy", 60, ""},
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/deputy-id/deputy/internal/apiclient"
+	"github.com/deputy-id/deputy/internal/visitor"
 	"github.com/deputy-id/deputy/internal/wire"
 )
 
@@ -137,9 +138,9 @@ func (p *person) post(ctx context.Context, chatURL, text string) (*http.Response
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "text/event-stream")
 	req.Header.Set("Origin", chatURL)
-	resp, err := p.http.Do(req)
+	resp, err := p.HTTP.Do(req)
 	if err != nil {
-		return nil, redacted(err)
+		return nil, visitor.Redacted(err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close() // read to its bound
@@ -148,7 +149,7 @@ func (p *person) post(ctx context.Context, chatURL, text string) (*http.Response
 				Code string `json:"code"`
 			} `json:"error"`
 		}
-		if b, err := wire.ReadAll(resp.Body, maxPage); err == nil {
+		if b, err := wire.ReadAll(resp.Body, visitor.MaxPage); err == nil {
 			_ = json.Unmarshal(b, &refusal) // the status says enough
 		}
 		return nil, &errRefused{resp.StatusCode, refusal.Error.Code}

@@ -13,6 +13,7 @@ import (
 	"github.com/deputy-id/deputy/internal/apiclient"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/visitor"
 )
 
 // What the users type, and what the answers must contain: a fact of the
@@ -248,7 +249,7 @@ func (t *tour) expiry(ctx context.Context) {
 
 // logIn logs a person in to the chat application.
 func (t *tour) logIn(ctx context.Context, p *person) (note string, err error) {
-	at, err := p.get(ctx, t.chat+"/login", nil)
+	at, err := p.Get(ctx, t.chat+"/login", nil)
 	if err != nil {
 		return "", err
 	}
@@ -262,26 +263,26 @@ func (t *tour) logIn(ctx context.Context, p *person) (note string, err error) {
 	if asked != t.fresh {
 		return "", fmt.Errorf("the consent page was shown: %t, want %t: it is for those who have not agreed before", asked, t.fresh)
 	}
-	if !strings.HasPrefix(at.url.String(), t.chat+"/") || at.status != http.StatusOK {
-		return "", fmt.Errorf("the login ends at %s%s with status %d", at.url.Host, at.url.Path, at.status)
+	if !strings.HasPrefix(at.URL.String(), t.chat+"/") || at.Status != http.StatusOK {
+		return "", fmt.Errorf("the login ends at %s%s with status %d", at.URL.Host, at.URL.Path, at.Status)
 	}
-	session, err := p.get(ctx, t.chat+"/api/session", nil)
+	session, err := p.Get(ctx, t.chat+"/api/session", nil)
 	if err != nil {
 		return "", err
 	}
-	if !strings.Contains(session.body, `"loggedIn":true`) {
+	if !strings.Contains(session.Body, `"loggedIn":true`) {
 		return "", errors.New("the chat does not know who is there")
 	}
 	return "", nil
 }
 
 // checkRequest looks at the authorization request that a client has sent.
-func checkRequest(at page, clientID string) error {
-	i := slices.IndexFunc(at.via, func(h hop) bool { return strings.HasSuffix(h.location.Path, "/authorize") })
+func checkRequest(at visitor.Page, clientID string) error {
+	i := slices.IndexFunc(at.Via, func(h visitor.Hop) bool { return strings.HasSuffix(h.Location.Path, "/authorize") })
 	if i < 0 {
-		return fmt.Errorf("the login leads to %s%s (status %d), not to the user pool", at.url.Host, at.url.Path, at.status)
+		return fmt.Errorf("the login leads to %s%s (status %d), not to the user pool", at.URL.Host, at.URL.Path, at.Status)
 	}
-	q := at.via[i].location.Query()
+	q := at.Via[i].Location.Query()
 	if q.Get("response_type") != "code" || q.Get("client_id") != clientID || q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43 || len(q.Get("state")) < 22 {
 		return errors.New("the authorization request is not that of a code flow with PKCE (S256) and a state")
 	}
@@ -290,23 +291,23 @@ func checkRequest(at page, clientID string) error {
 
 // passLogin fills in the pool's login page and, if it is shown, agrees on its
 // consent page.
-func (t *tour) passLogin(ctx context.Context, p *person, at page, on func(*url.URL) bool) (end page, asked bool, err error) {
-	login, err := at.find("username", "password")
+func (t *tour) passLogin(ctx context.Context, p *person, at visitor.Page, on func(*url.URL) bool) (end visitor.Page, asked bool, err error) {
+	login, err := at.Find("username", "password")
 	if err != nil {
 		return at, false, err
 	}
-	at, err = p.submit(ctx, at, login, url.Values{"username": {p.name}, "password": {t.state.Users[p.name]}}, "", "", on)
+	at, err = p.Submit(ctx, at, login, url.Values{"username": {p.name}, "password": {t.state.Users[p.name]}}, "", "", on)
 	if err != nil {
 		return at, false, err
 	}
-	consent, err := at.find("decision")
-	if errors.Is(err, errNoForm) {
+	consent, err := at.Find("decision")
+	if errors.Is(err, visitor.ErrNoForm) {
 		return at, false, nil
 	}
 	if err != nil {
 		return at, false, err
 	}
-	at, err = p.submit(ctx, at, consent, nil, "decision", "allow", on)
+	at, err = p.Submit(ctx, at, consent, nil, "decision", "allow", on)
 	return at, true, err
 }
 

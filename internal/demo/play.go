@@ -15,6 +15,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/visitor"
 	"github.com/deputy-id/deputy/internal/wire"
 )
 
@@ -22,34 +23,45 @@ import (
 // it.
 const sandboxPassword = "sandbox"
 
+// person is one of the demo's users in front of a browser.
+type person struct {
+	name string
+	*visitor.Visitor
+}
+
+func newPerson(name string) (*person, error) {
+	v, err := visitor.New()
+	return &person{name, v}, err
+}
+
 // authorize opens an authorization link in the person's browser, logs in at the
 // sandbox if need be and agrees. It returns the moment at which the browser was
 // sent back to Deputy with the code.
 func (t *tour) authorize(ctx context.Context, p *person, link string) (time.Time, error) {
-	at, err := p.get(ctx, link, nil)
+	at, err := p.Get(ctx, link, nil)
 	if err != nil {
 		return time.Time{}, err
 	}
-	if login, err := at.find("username", "password", "request"); err == nil {
-		if at, err = p.submit(ctx, at, login, url.Values{"username": {p.name}, "password": {sandboxPassword}}, "", "", nil); err != nil {
+	if login, err := at.Find("username", "password", "request"); err == nil {
+		if at, err = p.Submit(ctx, at, login, url.Values{"username": {p.name}, "password": {sandboxPassword}}, "", "", nil); err != nil {
 			return time.Time{}, err
 		}
 	}
-	if at.url.Scheme+"://"+at.url.Host != t.sandbox {
-		return time.Time{}, fmt.Errorf("the link leads to %s%s (status %d), not to the third party", at.url.Host, at.url.Path, at.status)
+	if at.URL.Scheme+"://"+at.URL.Host != t.sandbox {
+		return time.Time{}, fmt.Errorf("the link leads to %s%s (status %d), not to the third party", at.URL.Host, at.URL.Path, at.Status)
 	}
-	consent, err := at.find("decision", "request")
+	consent, err := at.Find("decision", "request")
 	if err != nil {
 		return time.Time{}, err
 	}
-	if at, err = p.submit(ctx, at, consent, nil, "decision", "allow", nil); err != nil {
+	if at, err = p.Submit(ctx, at, consent, nil, "decision", "allow", nil); err != nil {
 		return time.Time{}, err
 	}
-	back, ok := at.toward(t.callback())
-	if !ok || at.status != http.StatusOK || at.url.Path != "/authorize/result" {
-		return time.Time{}, fmt.Errorf("the consent ends at %s%s with status %d: %s", at.url.Host, at.url.Path, at.status, clip(textOf(at.body)))
+	back, ok := at.Toward(t.callback())
+	if !ok || at.Status != http.StatusOK || at.URL.Path != "/authorize/result" {
+		return time.Time{}, fmt.Errorf("the consent ends at %s%s with status %d: %s", at.URL.Host, at.URL.Path, at.Status, clip(textOf(at.Body)))
 	}
-	return back.at, nil
+	return back.At, nil
 }
 
 // errTried ends a chat whose point has been made.
@@ -68,12 +80,12 @@ func (t *tour) stolenLink(ctx context.Context) (string, error) {
 			problem = fmt.Errorf("the link does not lead to Deputy first")
 			return errTried
 		}
-		at, err := t.lisi.get(ctx, link, nil)
+		at, err := t.lisi.Get(ctx, link, nil)
 		switch {
 		case err != nil:
 			problem = err
-		case at.status != http.StatusForbidden || !strings.Contains(at.body, "link_not_yours"):
-			problem = fmt.Errorf("%s%s answered %d", at.url.Host, at.url.Path, at.status)
+		case at.Status != http.StatusForbidden || !strings.Contains(at.Body, "link_not_yours"):
+			problem = fmt.Errorf("%s%s answered %d", at.URL.Host, at.URL.Path, at.Status)
 		}
 		return errTried
 	})
@@ -123,14 +135,14 @@ func (t *tour) ownToken(ctx context.Context) (string, error) {
 		answer = next.Query()
 		return false
 	}
-	at, err := p.get(ctx, t.issuer+"/authorize?"+request.Encode(), on)
+	at, err := p.Get(ctx, t.issuer+"/authorize?"+request.Encode(), on)
 	if err != nil {
 		return "", err
 	}
 	if _, _, err = t.passLogin(ctx, p, at, on); err != nil {
 		return "", err
 	}
-	t.secrets.add("a cookie of the user pool", p.jar.seen...)
+	t.secrets.add("a cookie of the user pool", p.Cookies()...)
 	t.secrets.add("an authorization code of the user pool", answer.Get("code"))
 	if answer.Get("state") != state || answer.Get("iss") != t.issuer || answer.Get("code") == "" {
 		return "", errors.New("the answer has not the code, the state and the issuer")
@@ -282,17 +294,17 @@ func (t *tour) invoke(ctx context.Context, token string) (int, http.Header, []by
 type machine struct{ http *http.Client }
 
 func newMachine() machine {
-	return machine{&http.Client{Transport: &http.Transport{IdleConnTimeout: time.Minute}, Timeout: pageTime,
+	return machine{&http.Client{Transport: &http.Transport{IdleConnTimeout: time.Minute}, Timeout: visitor.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
 func (m machine) do(req *http.Request) (status int, header http.Header, body []byte, err error) {
 	resp, err := m.http.Do(req)
 	if err != nil {
-		return 0, nil, nil, redacted(err)
+		return 0, nil, nil, visitor.Redacted(err)
 	}
 	defer resp.Body.Close() // read to its bound
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, visitor.MaxPage))
 	return resp.StatusCode, resp.Header, b, err
 }
 

@@ -153,7 +153,7 @@ func (t *tour) collect(ctx context.Context) error {
 	t.secrets.add("the app secret of Deputy at the sandbox", t.state.AppSecret)
 	t.secrets.add("the operator's token", t.operator.RevealString())
 	for _, p := range []*person{t.zhangsan, t.lisi} {
-		t.secrets.add("a cookie of "+p.name, p.jar.seen...)
+		t.secrets.add("a cookie of "+p.name, p.Cookies()...)
 	}
 	return t.collectFiles()
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/visitor"
 	"github.com/deputy-id/deputy/internal/wire"
 )
 
@@ -18,7 +19,7 @@ type sandboxControl struct {
 }
 
 func newSandboxControl(url string) *sandboxControl {
-	return &sandboxControl{url, &http.Client{Transport: &http.Transport{IdleConnTimeout: time.Minute}, Timeout: pageTime}}
+	return &sandboxControl{url, &http.Client{Transport: &http.Transport{IdleConnTimeout: time.Minute}, Timeout: visitor.Timeout}}
 }
 
 // issued is a secret value that the sandbox has handed out.

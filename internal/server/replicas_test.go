@@ -17,6 +17,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/server"
+	"github.com/deputy-id/deputy/internal/server/servertest"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 )
 
@@ -64,7 +65,7 @@ func TestRootKeys(t *testing.T) {
 		{"data for everybody", func(c *server.Config, _ string) { must(t, os.Chmod(c.Data, 0o755)) }, "data_exposed", "--data"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			config := server.Config{Data: private(t)}
+			config := server.Config{Data: servertest.DataDir(t)}
 			file := filepath.Join(config.Data, "root.key")
 			write(file, right, 0o600)
 			must(t, built(t, config)) // the first start
@@ -88,7 +89,7 @@ func TestRootKeys(t *testing.T) {
 }
 
 func TestTheFirstStartMakesAKeyForItsOwnerOnly(t *testing.T) {
-	dir := private(t)
+	dir := servertest.DataDir(t)
 	must(t, built(t, server.Config{Data: dir}))
 	for _, file := range []string{"root.key", "operator.token"} {
 		info, err := os.Stat(filepath.Join(dir, file))
@@ -98,7 +99,7 @@ func TestTheFirstStartMakesAKeyForItsOwnerOnly(t *testing.T) {
 		}
 	}
 	// A key from the environment is not written anywhere.
-	dir = private(t)
+	dir = servertest.DataDir(t)
 	must(t, built(t, server.Config{Data: dir, RootKey: rootKey('r')}))
 	if _, err := os.Stat(filepath.Join(dir, "root.key")); !os.IsNotExist(err) {
 		t.Errorf("a root key file was made: %v", err)
@@ -146,12 +147,12 @@ func TestReplicas(t *testing.T) {
 	t.Cleanup(front.Close)
 	common := func(c *server.Config) { c.Database, c.RootKey, c.PublicURL = database, rootKey('r'), front.URL }
 	w := newReplicated(t, common, &behind)
-	second := server.Config{Data: private(t), Version: "test", AllowOutbound: []string{w.party.Listener.Addr().String()}, Now: w.clock.now,
+	second := server.Config{Data: servertest.DataDir(t), Version: "test", AllowOutbound: []string{w.party.Listener.Addr().String()}, Now: w.clock.now,
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil))}
 	common(&second)
 	for what, key := range map[string]secret.Text{"root_key_wrong": rootKey('w'), "root_key_missing": {}} {
 		other := second
-		other.Data, other.RootKey = private(t), key
+		other.Data, other.RootKey = servertest.DataDir(t), key
 		if err := built(t, other); !fault.HasCode(err, what) {
 			t.Errorf("a replica with another root key: %v, want %s", err, what)
 		}

@@ -1,12 +1,10 @@
 package server_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,13 +18,13 @@ import (
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/callback"
-	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/server"
+	"github.com/deputy-id/deputy/internal/server/servertest"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/workload"
 	"github.com/deputy-id/deputy/sandbox/feishu"
@@ -55,62 +53,11 @@ type replica struct {
 	stop         func() // waits for the end; also called by the test's end
 }
 
-// start runs a Deputy on ports that are free. Config says the rest; without a
-// PublicURL it is the address listened on.
+// start runs a Deputy on ports that are free.
 func start(t testing.TB, c server.Config) *replica {
 	t.Helper()
-	for range 5 {
-		c.Listen, c.IngressListen = freeAddress(t), freeAddress(t)
-		if r := tryStart(t, c); r != nil {
-			return r
-		}
-	}
-	t.Fatal("no free port was free long enough")
-	return nil
-}
-
-// tryStart returns nil if somebody else was given the port in between.
-func tryStart(t testing.TB, c server.Config) *replica {
-	t.Helper()
-	ready, done := make(chan struct{}), make(chan error, 1)
-	c.Ready = func(net.Addr, net.Addr) { close(ready) }
-	built, err := server.Build(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { done <- built.Run(ctx) }()
-	select {
-	case <-ready:
-	case err := <-done:
-		cancel()
-		built.Close()
-		if fault.HasCode(err, "listen_failed") {
-			return nil
-		}
-		t.Fatal(err)
-	}
-	r := &replica{url: c.PublicURL, direct: "http://" + c.Listen, ingress: "http://" + c.IngressListen, dir: c.Data}
-	if r.url == "" {
-		r.url = r.direct
-	}
-	r.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		built.Close()
-	})
-	t.Cleanup(r.stop)
-	return r
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer func() { _ = l.Close() }() // it was only asked for its number
-	return l.Addr().String()
+	r := servertest.Start(t, c)
+	return &replica{url: r.URL, direct: r.Direct, ingress: r.Ingress, dir: r.Dir, stop: r.Stop}
 }
 
 // world is a Deputy with a pool of people, zhangsan and lisi, with the agents a
@@ -147,7 +94,7 @@ func newReplicated(t testing.TB, change func(*server.Config), behind *atomic.Poi
 	w.party = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { (*handler.Load()).ServeHTTP(rw, r) }))
 	t.Cleanup(w.party.Close)
 	c := server.Config{
-		Data: private(t), Version: "test", AllowOutbound: []string{w.party.Listener.Addr().String()}, Now: w.clock.now,
+		Data: servertest.DataDir(t), Version: "test", AllowOutbound: []string{w.party.Listener.Addr().String()}, Now: w.clock.now,
 		Logger: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {
@@ -420,14 +367,6 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// private returns a directory that only its owner may read.
-func private(t testing.TB) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "data")
-	must(t, os.Mkdir(dir, 0o700))
-	return dir
 }
 
 // journal is a log that can be searched.

@@ -8,10 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"slices"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +18,7 @@ import (
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
+	"github.com/deputy-id/deputy/internal/measure"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
@@ -53,16 +50,16 @@ func BenchmarkCredential(b *testing.B) {
 	var ratios, tails, rates, costs, cpus []float64
 	b.ResetTimer()
 	for b.Loop() {
-		baseRate, baseTail, baseCPU := target{bare.URL, "none"}.measure(b, client, requests)
-		rate, tail, cpu := deputy.measure(b, client, requests)
-		ratios, tails, rates = append(ratios, rate/baseRate), append(tails, tail/baseTail), append(rates, rate)
-		costs, cpus = append(costs, cpu*1e6), append(cpus, cpu/baseCPU)
+		base := target{bare.URL, "none"}.measure(b, client, requests)
+		load := deputy.measure(b, client, requests)
+		ratios, tails, rates = append(ratios, load.Rate/base.Rate), append(tails, load.P99.Seconds()/base.P99.Seconds()), append(rates, load.Rate)
+		costs, cpus = append(costs, load.CPU.Seconds()*1e6), append(cpus, load.CPU.Seconds()/base.CPU.Seconds())
 	}
-	b.ReportMetric(median(ratios), "ratio")
-	b.ReportMetric(median(tails), "p99x")
-	b.ReportMetric(median(rates), "req/s")
-	b.ReportMetric(median(costs), "cpu-us")
-	b.ReportMetric(median(cpus), "cpux")
+	b.ReportMetric(measure.Median(ratios), "ratio")
+	b.ReportMetric(measure.Median(tails), "p99x")
+	b.ReportMetric(measure.Median(rates), "req/s")
+	b.ReportMetric(measure.Median(costs), "cpu-us")
+	b.ReportMetric(measure.Median(cpus), "cpux")
 	b.ReportMetric(0, "ns/op") // a turn is no operation
 }
 
@@ -72,40 +69,13 @@ type target struct{ url, token string }
 
 const requestBody = `{"provider":"feishu","scopes":["docx:document:readonly"]}`
 
-// measure makes n requests from 64 callers and returns requests per second, and
-// the 99th percentile and the processor time of one request in seconds.
-func (t target) measure(b *testing.B, client *http.Client, n int) (rate, p99, cpu float64) {
-	var next atomic.Int64
-	took := make([]time.Duration, n)
-	var group sync.WaitGroup
-	begin, used := time.Now(), processorTime(b)
-	for range callers {
-		group.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				start := time.Now()
-				if err := t.once(client); err != nil {
-					b.Error(err)
-					return
-				}
-				took[i] = time.Since(start)
-			}
-		})
-	}
-	group.Wait()
-	slices.Sort(took)
-	return float64(n) / time.Since(begin).Seconds(), took[n*99/100].Seconds(), (processorTime(b) - used).Seconds() / float64(n)
-}
-
-func processorTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+// measure makes n requests from 64 callers.
+func (t target) measure(b *testing.B, client *http.Client, n int) measure.Load {
+	load, err := measure.Run(callers, n, func(int) error { return t.once(client) })
+	if err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return load
 }
 
 func (t target) once(client *http.Client) error {
@@ -139,11 +109,6 @@ func bareHandler(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{"status": "ready", "credential": map[string]any{
 		"type": "oauth2", "accessToken": "at_0123456789012345678901234567890123456789", "tokenType": "Bearer", "expiresAt": time.Now(), "scopes": in.Scopes}})
-}
-
-func median(v []float64) float64 {
-	slices.Sort(v)
-	return v[len(v)/2]
 }
 
 // credentialServer serves the API on SQLite with one grant, delegated.

@@ -1,4 +1,4 @@
-package demo
+package visitor
 
 import (
 	"fmt"
@@ -7,29 +7,29 @@ import (
 	"strings"
 )
 
-// form is an HTML form as a browser without scripts sees it: where it goes and
+// Form is an HTML form as a browser without scripts sees it: where it goes and
 // what it would send.
-type form struct {
-	action string
-	method string     // "get" or "post"
-	fields url.Values // inputs with their values
-	// choices are the values of the form's named buttons: a browser sends the one that was pressed.
-	choices url.Values
+type Form struct {
+	Action string
+	Method string     // "get" or "post"
+	Fields url.Values // inputs with their values
+	// Choices are the values of the form's named buttons: a browser sends the one that was pressed.
+	Choices url.Values
 }
 
-// has reports whether the form has an input or a button with that name.
-func (f form) has(field string) bool { return f.fields.Has(field) || f.choices.Has(field) }
+// Has reports whether the form has an input or a button with that name.
+func (f Form) Has(field string) bool { return f.Fields.Has(field) || f.Choices.Has(field) }
 
 // press fills in the named fields and presses a button. An input that the form
-// does not have, or a button, is an error: the demo must not send what a
+// does not have, or a button, is an error: a visitor must not send what a
 // person could not.
-func (f form) press(fill url.Values, button, choice string) (url.Values, error) {
+func (f Form) press(fill url.Values, button, choice string) (url.Values, error) {
 	sent := url.Values{}
-	for field, values := range f.fields {
+	for field, values := range f.Fields {
 		sent[field] = values
 	}
 	for field, values := range fill {
-		if !f.fields.Has(field) {
+		if !f.Fields.Has(field) {
 			return nil, fmt.Errorf("the form has no field %q", field)
 		}
 		sent[field] = values
@@ -37,7 +37,7 @@ func (f form) press(fill url.Values, button, choice string) (url.Values, error) 
 	if button == "" {
 		return sent, nil
 	}
-	for _, value := range f.choices[button] {
+	for _, value := range f.Choices[button] {
 		if value == choice {
 			sent.Set(button, choice)
 			return sent, nil
@@ -56,16 +56,16 @@ const (
 // readForms returns the forms of a page. It understands what the pages of this
 // project are made of — tags with attributes, comments, style — and takes
 // everything else for text.
-func readForms(page string) []form {
-	var forms []form
+func readForms(page string) []Form {
+	var forms []Form
 	open := false
 	total := 0
 	for tag := range tags(page) {
 		switch {
 		case tag.name == "form" && len(forms) < maxForms:
-			forms = append(forms, form{action: tag.attributes["action"], method: strings.ToLower(tag.attributes["method"]), fields: url.Values{}, choices: url.Values{}})
-			if f := &forms[len(forms)-1]; f.method != "post" {
-				f.method = "get"
+			forms = append(forms, Form{Action: tag.attributes["action"], Method: strings.ToLower(tag.attributes["method"]), Fields: url.Values{}, Choices: url.Values{}})
+			if f := &forms[len(forms)-1]; f.Method != "post" {
+				f.Method = "get"
 			}
 			open = true
 		case tag.name == "/form":
@@ -76,24 +76,24 @@ func readForms(page string) []form {
 			addInput(&forms[len(forms)-1], tag.attributes)
 		case tag.name == "button":
 			total++
-			forms[len(forms)-1].choices.Add(tag.attributes["name"], tag.attributes["value"])
+			forms[len(forms)-1].Choices.Add(tag.attributes["name"], tag.attributes["value"])
 		}
 	}
 	return forms
 }
 
-func addInput(f *form, attributes map[string]string) {
+func addInput(f *Form, attributes map[string]string) {
 	name, value := attributes["name"], attributes["value"]
 	switch strings.ToLower(attributes["type"]) {
 	case "submit", "image":
-		f.choices.Add(name, value)
+		f.Choices.Add(name, value)
 	case "checkbox", "radio":
 		if _, checked := attributes["checked"]; checked {
-			f.fields.Add(name, value)
+			f.Fields.Add(name, value)
 		}
 	case "button", "reset", "file":
 	default:
-		f.fields.Add(name, value)
+		f.Fields.Add(name, value)
 	}
 }
 

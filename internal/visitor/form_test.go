@@ -1,4 +1,4 @@
-package demo
+package visitor
 
 import (
 	"net/url"
@@ -16,27 +16,27 @@ func TestReadForms(t *testing.T) {
 <input value="without a name"><button class="main" id="submit">Log in</button>
 <button name="decision" value="allow">Allow</button><button name="decision" value="deny">Deny</button></form>
 <input name="outside"><p>1 < 2</p><form><input name=q value="x"/></form>`
-	want := []form{
+	want := []Form{
 		{
-			action: "/out", method: "post",
-			fields:  url.Values{"csrf": {`a&b "c"`}, "username": {""}, "password": {""}, "keep": {"yes"}},
-			choices: url.Values{"decision": {"allow", "deny"}},
+			Action: "/out", Method: "post",
+			Fields:  url.Values{"csrf": {`a&b "c"`}, "username": {""}, "password": {""}, "keep": {"yes"}},
+			Choices: url.Values{"decision": {"allow", "deny"}},
 		},
-		{method: "get", fields: url.Values{"q": {"x"}}, choices: url.Values{}},
+		{Method: "get", Fields: url.Values{"q": {"x"}}, Choices: url.Values{}},
 	}
-	if diff := cmp.Diff(want, readForms(page), cmp.AllowUnexported(form{})); diff != "" {
+	if diff := cmp.Diff(want, readForms(page)); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestPress(t *testing.T) {
-	f := form{fields: url.Values{"csrf": {"t"}, "username": {""}}, choices: url.Values{"decision": {"allow", "deny"}}}
+	f := Form{Fields: url.Values{"csrf": {"t"}, "username": {""}}, Choices: url.Values{"decision": {"allow", "deny"}}}
 	got, err := f.press(url.Values{"username": {"zhangsan"}}, "decision", "allow")
 	want := url.Values{"csrf": {"t"}, "username": {"zhangsan"}, "decision": {"allow"}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	if f.fields.Get("username") != "" {
+	if f.Fields.Get("username") != "" {
 		t.Error("pressing changed the form itself")
 	}
 	for what, try := range map[string]func() (url.Values, error){
@@ -58,13 +58,13 @@ func FuzzReadForms(f *testing.F) {
 		forms := readForms(page)
 		total := 0
 		for _, form := range forms {
-			if form.method != "get" && form.method != "post" {
-				t.Errorf("method %q", form.method)
+			if form.Method != "get" && form.Method != "post" {
+				t.Errorf("method %q", form.Method)
 			}
-			for _, values := range form.fields {
+			for _, values := range form.Fields {
 				total += len(values)
 			}
-			for _, values := range form.choices {
+			for _, values := range form.Choices {
 				total += len(values)
 			}
 		}
