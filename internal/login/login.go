@@ -37,6 +37,7 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	} {
 		mux.Handle(poolpage.Pattern(endpoint.pattern), endpoint.handler)
 	}
+	mux.HandleFunc(poolpage.Pattern("GET /look/{version}/{file}"), h.look)
 	for pattern, handler := range h.recoveryPages() {
 		mux.Handle(poolpage.Pattern(pattern), handler)
 	}
