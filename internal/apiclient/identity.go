@@ -8,14 +8,6 @@ import (
 	"github.com/deputy-id/deputy/internal/secret"
 )
 
-// UserPool is an OpenID provider.
-type UserPool struct {
-	Name         string `json:"name"`
-	DisplayName  string `json:"displayName"`
-	Issuer       string `json:"issuer"`
-	DiscoveryURL string `json:"discoveryUrl"`
-}
-
 // User is a person of a user pool.
 type User struct {
 	ID          string `json:"id"` // the subject in tokens
@@ -62,24 +54,6 @@ func path(segments ...string) string {
 type list[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next"` // the "after" of the next page; "" on the last one
-}
-
-// UserPools returns all user pools.
-func (c *Client) UserPools(ctx context.Context) ([]UserPool, error) {
-	var all list[UserPool]
-	err := c.call(ctx, http.MethodGet, "/user-pools", nil, nil, &all)
-	return all.Items, err
-}
-
-// CreateUserPool makes a user pool.
-func (c *Client) CreateUserPool(ctx context.Context, name, displayName string) (UserPool, error) {
-	in := struct {
-		Name        string `json:"name"`
-		DisplayName string `json:"displayName,omitempty"`
-	}{name, displayName}
-	var made UserPool
-	err := c.call(ctx, http.MethodPost, "/user-pools", nil, in, &made)
-	return made, err
 }
 
 // Users returns the users of a pool.

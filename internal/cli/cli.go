@@ -28,6 +28,7 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
 	Demo    demoCommand    `cmd:"" help:"Start everything on this machine and show how it works."`
 	Sandbox sandboxCommand `cmd:"" help:"Run a small Feishu to try Deputy against."`
+	Pool    poolCommand    `cmd:"" help:"User pools: settings, looks, signing keys."`
 	Audit   auditCommand   `cmd:"" help:"Read the audit log."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

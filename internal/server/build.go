@@ -202,7 +202,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Passwords: passwords,
+		Pools: pools, Users: pools, Passwords: passwords, Mail: c.SMTPURL != "",
 		Clients:   pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,

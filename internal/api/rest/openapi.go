@@ -105,6 +105,8 @@ func set(item *huma.PathItem, method string, o *huma.Operation) {
 		item.Post = o
 	case http.MethodPut:
 		item.Put = o
+	case http.MethodPatch:
+		item.Patch = o
 	case http.MethodDelete:
 		item.Delete = o
 	}
