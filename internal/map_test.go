@@ -62,15 +62,18 @@ var table = []row{
 	{"internal/agent/agenttest", 21, "github.com/google/go-cmp"},
 	{"internal/factor/factortest", 21, "github.com/google/go-cmp"},
 
+	{"internal/backchannel", 30, ""},
 	{"internal/signin", 30, ""},
 	{"internal/consent", 30, ""},
 	{"internal/fleet", 30, ""},
 	{"internal/recovery", 31, ""},
 	{"internal/broker", 31, ""},
+	{"internal/signin/signintest", 31, "github.com/google/go-cmp"},
 
 	{"internal/store", 40, "github.com/maypok86/otter/v2 github.com/jackc/pgx/v5 github.com/pressly/goose/v3 modernc.org/sqlite"},
 	{"internal/poolpage", 39, ""},
 	{"internal/login", 40, ""},
+	{"internal/account", 41, ""},
 	{"internal/op", 41, ""},
 	{"internal/callback", 40, ""},
 	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},

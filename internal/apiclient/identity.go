@@ -8,22 +8,6 @@ import (
 	"github.com/deputy-id/deputy/internal/secret"
 )
 
-// User is a person of a user pool.
-type User struct {
-	ID          string `json:"id"` // the subject in tokens
-	UserName    string `json:"userName"`
-	DisplayName string `json:"displayName"`
-	Email       string `json:"email"`
-}
-
-// NewUser is what a user is made from.
-type NewUser struct {
-	UserName    string
-	DisplayName string
-	Email       string
-	Password    secret.Text
-}
-
 // OAuthClient is an application that logs users of a pool in.
 type OAuthClient struct {
 	ID           string   `json:"id"`
@@ -54,35 +38,6 @@ func path(segments ...string) string {
 type list[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next"` // the "after" of the next page; "" on the last one
-}
-
-// Users returns the users of a pool.
-func (c *Client) Users(ctx context.Context, pool string) ([]User, error) {
-	var users []User
-	for query := (url.Values{"limit": {"500"}}); ; {
-		var page list[User]
-		if err := c.call(ctx, http.MethodGet, path("user-pools", pool, "users"), query, nil, &page); err != nil {
-			return nil, err
-		}
-		users = append(users, page.Items...)
-		if page.Next == "" || page.Next == query.Get("after") {
-			return users, nil
-		}
-		query.Set("after", page.Next)
-	}
-}
-
-// CreateUser makes a user.
-func (c *Client) CreateUser(ctx context.Context, pool string, u NewUser) (User, error) {
-	in := struct {
-		UserName    string `json:"userName"`
-		DisplayName string `json:"displayName,omitempty"`
-		Email       string `json:"email,omitempty"`
-		Password    string `json:"password"`
-	}{u.UserName, u.DisplayName, u.Email, u.Password.RevealString()}
-	var made User
-	err := c.call(ctx, http.MethodPost, path("user-pools", pool, "users"), nil, in, &made)
-	return made, err
 }
 
 // OAuthClients returns the clients of a pool.

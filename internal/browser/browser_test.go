@@ -147,7 +147,11 @@ func pages() map[string]browser.Page {
 		"list": browser.List{Brand: browser.Brand{Name: evil, Style: evil, Logo: evil}, Title: e, Text: e, Alert: e, Links: []browser.Link{{Label: e, URL: evil}},
 			Sections: []browser.Section{{Title: e, Text: e, Empty: e, Links: []browser.Link{{Label: e, URL: evil}},
 				Rows: []browser.Row{{Title: e, Mark: e, Details: []browser.Text{e}, Actions: []browser.Action{{Label: e, Path: "/x", Hidden: []browser.Hidden{{Name: evil, Value: evil}}}}}}}}},
-		"form": browser.Form{Brand: browser.Brand{Name: evil, Style: evil, Logo: evil}, Title: e, Text: e, Error: e, Submit: e, Action: "/x", Hidden: []browser.Hidden{{Name: "return", Value: evil}},
+		"passkey": browser.Passkey{Brand: browser.Brand{Name: evil, Style: evil, Logo: evil}, Title: e, Text: e, Error: e, Ask: e, Options: evil, Action: "/x",
+			Hidden: []browser.Hidden{{Name: evil, Value: evil}}, Links: []browser.Link{{Label: e, URL: "javascript:alert(1)"}}},
+		"form": browser.Form{Drawing: browser.Drawing{Label: e, Side: 9, Path: evil}, Facts: []browser.Fact{{Label: e, Values: []string{evil}}},
+			Others: []browser.Other{{Name: evil, Label: e, Path: "javascript:alert(1)"}},
+			Brand:  browser.Brand{Name: evil, Style: evil, Logo: evil}, Title: e, Text: e, Error: e, Submit: e, Action: "/x", Hidden: []browser.Hidden{{Name: "return", Value: evil}},
 			Inputs: []browser.Input{{Name: "username", Label: e, Type: "text", Value: evil}}},
 	}
 }
@@ -162,6 +166,15 @@ func TestPagesEscapeEverything(t *testing.T) {
 			if w.Code != http.StatusTeapot || !strings.HasSuffix(strings.TrimSpace(body), "</html>") {
 				t.Errorf("%s: status %d, page %.80q", name, w.Code, body)
 			}
+			if name == "passkey" { // the one page that has a script: a file of ours
+				own := `<script src="` + assets(t, p) + `/passkey.js" defer></script>`
+				if !strings.Contains(body, own) || !strings.HasSuffix(w.Header().Get("Content-Security-Policy"), "; script-src 'self'") {
+					t.Errorf("the script is not there, or may not run: %s", w.Header())
+				}
+				body = strings.Replace(body, own, "", 1)
+			} else if strings.Contains(w.Header().Get("Content-Security-Policy"), "script") {
+				t.Errorf("%s may run scripts", name)
+			}
 			for _, bad := range []string{"<script", "javascript:", " style=", "<style", " onclick"} {
 				if strings.Contains(body, bad) {
 					t.Errorf("%s in %s has %q:\n%s", name, lang, bad, body)
@@ -175,6 +188,18 @@ func TestPagesEscapeEverything(t *testing.T) {
 			}
 		}
 	}
+}
+
+// assets returns the path of the pages' assets.
+func assets(t *testing.T, p *browser.Pages) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	p.Render(w, httptest.NewRequest("GET", "/", nil), 200, browser.Notice{})
+	path, ok := strings.CutSuffix(regexp.MustCompile(`/assets/[0-9a-f]+/deputy.css`).FindString(w.Body.String()), "/deputy.css")
+	if !ok {
+		t.Fatal("the page has no stylesheet")
+	}
+	return path
 }
 
 func TestHeaders(t *testing.T) {

@@ -53,6 +53,7 @@ type Decision struct {
 	Who     string // who asks, in his own words: shown apart, as a name only
 	Text    Text   // what it is about
 	Items   []Item // what is asked for, in words
+	Facts   []Fact // what is known about who asks
 	Note    Text   // under the items: who the person is logged in as, what happens next; may be empty
 	Action  string // where the form is sent, by POST
 	Hidden  []Hidden
@@ -99,6 +100,9 @@ type Form struct {
 	Hidden  []Hidden
 	Targets []string // addresses outside the site to which the answer may redirect; see [Headers]
 	Again   string   // path that shows this form by GET: for the language switch, when the page answers a POST
+	Drawing Drawing  // shown over the inputs, such as a QR code; the zero Drawing is none
+	Facts   []Fact   // shown over the inputs
+	Others  []Other  // buttons that send the form elsewhere
 	Choices []Link   // other ways to the same end, shown as buttons under the form
 	Links   []Link   // where else a person may want to go, shown small
 }
@@ -114,6 +118,22 @@ type Input struct {
 	Optional     bool
 	Hint         Text   // what to fill in; may be empty
 	Mode         string // HTML inputmode, such as "numeric"; may be empty
+}
+
+// Other is a button that sends a form to another path, by POST, whatever the
+// inputs have: another way to the same end that has to be begun.
+type Other struct {
+	Name  string // its id
+	Label Text
+	Path  string
+}
+
+// Drawing is a picture of dark squares, drawn in the page itself: it has no
+// address that a log could keep.
+type Drawing struct {
+	Label Text   // what it is, for those who do not see it
+	Side  int    // its width and height in squares; 0: no drawing
+	Path  string // SVG path data
 }
 
 func (f Form) frame() frame {
@@ -144,6 +164,7 @@ type Row struct {
 	Title   Text
 	Mark    Text   // what is special about it, such as "this browser"; may be empty
 	Details []Text // small lines under the title
+	Links   []Link // to pages about it
 	Actions []Action
 }
 
@@ -156,3 +177,26 @@ type Action struct {
 }
 
 func (l List) frame() frame { return frame{kind: "list", title: l.Title, brand: l.Brand} }
+
+// Passkey is a page on which the browser asks an authenticator to make a passkey
+// or to answer by one. It is the only kind of page with a script, which is a file
+// of this site's. The form is #passkey, the button that asks (again) #ask.
+type Passkey struct {
+	Brand   Brand
+	Title   Text
+	Text    Text
+	Error   Text    // what was wrong with the last answer; may be empty
+	Inputs  []Input // sent along; if there are any, the browser asks at the button only
+	Create  bool    // make one, rather than answer by one
+	Options string  // PublicKeyCredentialCreationOptionsJSON or …RequestOptionsJSON
+	Ask     Text    // label of the button
+	Action  string  // where the answer is sent, by POST, in the input "credential"
+	Hidden  []Hidden
+	Targets []string
+	Again   string
+	Links   []Link
+}
+
+func (p Passkey) frame() frame {
+	return frame{kind: "passkey", title: p.Title, brand: p.Brand, targets: p.Targets, again: p.Again, script: true}
+}

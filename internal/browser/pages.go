@@ -15,7 +15,7 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 )
 
-//go:embed page.html deputy.css deputy.svg
+//go:embed page.html deputy.css deputy.svg passkey.js
 var files embed.FS
 
 // Pages renders pages in one design. Make one with [NewPages].
@@ -30,7 +30,7 @@ type Pages struct {
 func NewPages(site *Site, log *slog.Logger) (*Pages, error) {
 	p := &Pages{site: site, log: log}
 	sum := sha256.New()
-	for _, name := range []string{"deputy.css", "deputy.svg"} {
+	for _, name := range []string{"deputy.css", "deputy.svg", "passkey.js"} {
 		b, err := files.ReadFile(name)
 		if err != nil {
 			return nil, err
@@ -49,7 +49,7 @@ func (p *Pages) Mount(mux *http.ServeMux) {
 }
 
 func (p *Pages) asset(w http.ResponseWriter, r *http.Request) {
-	types := map[string]string{"deputy.css": "text/css; charset=utf-8", "deputy.svg": "image/svg+xml"}
+	types := map[string]string{"deputy.css": "text/css; charset=utf-8", "deputy.svg": "image/svg+xml", "passkey.js": "text/javascript; charset=utf-8"}
 	file := r.PathValue("file")
 	b, err := files.ReadFile(file)
 	if types[file] == "" || err != nil || r.PathValue("version") != p.version {
@@ -64,7 +64,7 @@ func (p *Pages) asset(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b) // a browser that went away is not our error
 }
 
-// Page is one of [Notice], [Decision], [Form] and [List].
+// Page is one of [Notice], [Decision], [Form], [List] and [Passkey].
 type Page interface {
 	frame() frame
 }
@@ -76,6 +76,7 @@ type frame struct {
 	brand   Brand
 	targets []string
 	again   string
+	script  bool // it has the script of passkeys
 }
 
 // view is what the template sees.
@@ -125,10 +126,19 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 	}
 	p.site.remember(w, r)
 	Headers(w, f.targets...)
+	if f.script {
+		allowScript(w.Header())
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Language", string(lang))
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // a browser that went away is not our error
+}
+
+// allowScript lets a page with the usual headers run this site's own files, and
+// nothing else.
+func allowScript(h http.Header) {
+	h.Set("Content-Security-Policy", h.Get("Content-Security-Policy")+"; script-src 'self'")
 }
 
 // switchURL returns where to see the page in another language, or "" if it can

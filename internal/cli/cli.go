@@ -29,6 +29,8 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Start everything on this machine and show how it works."`
 	Sandbox sandboxCommand `cmd:"" help:"Run a small Feishu to try Deputy against."`
 	Pool    poolCommand    `cmd:"" help:"User pools: settings, looks, signing keys."`
+	User    userCommand    `cmd:"" help:"Users of a user pool."`
+	Group   groupCommand   `cmd:"" help:"Groups of a user pool."`
 	Audit   auditCommand   `cmd:"" help:"Read the audit log."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
@@ -54,7 +56,7 @@ func Run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	var c commands
 	exited := -1
 	parser, err := kong.New(&c, kong.Name("deputy"), kong.Description("Deputy lets agents act for people without owning their credentials."),
-		kong.Writers(out, errOut), kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(out, errOut), kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		return report(output{out, errOut, false}, err)

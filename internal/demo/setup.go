@@ -102,12 +102,11 @@ func (s *setup) pool(ctx context.Context) (apiclient.UserPool, error) {
 // users makes the demo's users and returns their ids. It reports whether they
 // are new.
 func (s *setup) users(ctx context.Context) (subjects map[string]string, fresh bool, err error) {
-	existing, err := s.api.Users(ctx, userPool)
-	if err != nil {
-		return nil, false, err
-	}
 	subjects = map[string]string{}
-	for _, u := range existing {
+	for u, err := range s.api.Users(ctx, userPool) {
+		if err != nil {
+			return nil, false, err
+		}
 		subjects[u.UserName] = u.ID
 	}
 	for _, u := range demoUsers() {

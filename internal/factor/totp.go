@@ -36,14 +36,16 @@ func NewSeed() secret.Text {
 // parseSeed is the inverse of NewSeed.
 func parseSeed(seed secret.Text) ([]byte, bool) {
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(seed.RevealString())
-	return key, err == nil && len(key) == totpSeed
+	return key, err == nil && len(key) == totpSeed && len(seed.Reveal()) == base32.StdEncoding.EncodedLen(totpSeed)
 }
 
 // KeyURI returns what the QR code of a seed says (the otpauth URI of Google
 // Authenticator, which all others follow). It is as secret as the seed.
 func KeyURI(issuer, account string, seed secret.Text) secret.Text {
 	// A colon divides issuer and account, so neither has one; and '+' is not a space to every app.
-	clean := func(s string) string { return url.PathEscape(strings.ReplaceAll(s, ":", " ")) }
+	clean := func(s string) string {
+		return strings.ReplaceAll(url.QueryEscape(strings.ReplaceAll(s, ":", " ")), "+", "%20")
+	}
 	return secret.FromString("otpauth://totp/" + clean(issuer) + ":" + clean(account) +
 		"?secret=" + seed.RevealString() + "&issuer=" + clean(issuer) + "&algorithm=SHA1&digits=6&period=30")
 }

@@ -10,7 +10,9 @@ import (
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
+	"github.com/deputy-id/deputy/internal/userpool"
 )
 
 // clock is the time of all replicas of a test.
@@ -48,7 +50,7 @@ func replicas(t *testing.T, open storetest.Open) (one, two *keys.Ring, c *clock)
 	return one, two, c
 }
 
-const owner = "userpool/staff"
+var owner = userpool.KeyOwner("staff")
 
 var root = name.Caller{Kind: name.Operator, Operator: "root"}
 
@@ -212,5 +214,28 @@ func TestRotationBySchedule(t *testing.T) {
 		}
 		clock.pass(keys.Overlap)
 		due(1)
+	})
+}
+
+// TestAPoolTakesItsKeysAlong deletes a pool and makes one of its name.
+func TestAPoolTakesItsKeysAlong(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		db, _ := open(t)
+		r, err := ring(t, db, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pools := store.UserPools{DB: db}
+		pool := userpool.Pool{Name: "staff", Settings: userpool.DefaultSettings()}
+		if err := pools.CreatePool(t.Context(), storetest.Permit(t, userpool.ActionCreatePool, pool.Resource()), pool); err != nil {
+			t.Fatal(err)
+		}
+		_, before := signing(t, r, jwt.ES256)
+		if err := pools.DeletePool(t.Context(), storetest.Permit(t, userpool.ActionDeletePool, pool.Resource()), "staff"); err != nil {
+			t.Fatal(err)
+		}
+		if published, after := signing(t, r, jwt.ES256); len(published) != 1 || after == before {
+			t.Errorf("%s signs of %v; the deleted pool had %s", after, published, before)
+		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,9 +95,9 @@ func (l Login) Caller() name.Caller { return name.Caller{Kind: name.Person, User
 
 // LoginURL returns where to send a browser so that a person logs in at the pool
 // with that issuer and comes back to a local path. It returns a fault of kind
-// Invalid for an issuer that is no pool of ours, and for a path other than the
-// two kinds of page that wait for a login: the pool's own authorization
-// endpoint, and Deputy's authorization link ("/authorize?request_uri=…").
+// Invalid for an issuer that is no pool of ours, and for a path other than those of
+// the pages that wait for a login: the pool's own authorization endpoint, device
+// page and account page, and Deputy's authorization link ("/authorize?request_uri=…").
 func (l *Logins) LoginURL(issuer, returnTo string) (string, error) {
 	pool, ok := userpool.PoolOfIssuer(l.PublicURL, issuer)
 	if !ok {
@@ -137,12 +138,17 @@ func (l *Logins) Start(w http.ResponseWriter, issuer, returnTo string) bool {
 // linkPath begins the return path of Deputy's authorization link.
 const linkPath = "/authorize?request_uri="
 
+// returnPaths are the beginnings of the paths that a login at the pool may lead to.
+func returnPaths(pool string) []string {
+	return []string{linkPath, poolpage.Path(pool, "/authorize?"), poolpage.Path(pool, "/device?"), poolpage.Path(pool, "/account")}
+}
+
 // checkReturn keeps the login page from being an open redirect: a return path
-// begins like one of two paths of ours and has no character over which browsers
-// and we might disagree.
+// begins like one of ours and has no character over which browsers and we might
+// disagree.
 func checkReturn(pool, path string) error {
 	ok := len(path) <= poolpage.MaxRequest &&
-		(strings.HasPrefix(path, linkPath) || strings.HasPrefix(path, poolpage.Path(pool, "/authorize?")))
+		slices.ContainsFunc(returnPaths(pool), func(ours string) bool { return strings.HasPrefix(path, ours) })
 	for i := range len(path) {
 		c := path[i]
 		ok = ok && c > ' ' && c <= '~' && c != '\\' && c != '#' && c != '"' && c != '<' && c != '>'
@@ -164,9 +170,9 @@ func (l *Logins) LogoutURL(issuer string) string {
 	return poolpage.Path(pool, "/logout")
 }
 
-// begin gives the browser a new session, ending the one that it had: a token
+// Begin gives the browser a new session, ending the one that it had: a token
 // from before the login is worth nothing after it (session fixation).
-func (l *Logins) begin(w http.ResponseWriter, r *http.Request, pool userpool.Pool, token secret.Text) {
+func (l *Logins) Begin(w http.ResponseWriter, r *http.Request, pool userpool.Pool, token secret.Text) {
 	old, ok, err := l.SessionUser(r, userpool.Issuer(l.PublicURL, pool.Name))
 	if err == nil && ok {
 		err = l.End(r, old)

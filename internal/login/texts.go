@@ -15,7 +15,8 @@ func textLoginFailed() browser.Text {
 	return browser.Text{EN: "User name or password is wrong.", ZH: "用户名或密码不正确。"}
 }
 
-func textThrottled(wait time.Duration) browser.Text {
+// Throttled says how long to wait after too many failures.
+func Throttled(wait time.Duration) browser.Text {
 	return browser.Textf("Too many failed logins. Try again in %d s.", "登录失败次数过多，请在 %d 秒后重试。", int(wait/time.Second))
 }
 

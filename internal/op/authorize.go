@@ -1,9 +1,11 @@
 package op
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/fault"
@@ -113,7 +115,7 @@ func (e consent) submit(w http.ResponseWriter, r *http.Request, pool userpool.Po
 	}
 	switch form.Get("decision") {
 	case "allow":
-		if err := e.remember(r, pool, a, who); err != nil {
+		if err := rememberConsent(ctx, e.consents, e.guard, who, a.client.ID, a.scopes, e.Now()); err != nil {
 			return err
 		}
 		return e.answers.code(w, r, pool, a, who)
@@ -124,18 +126,18 @@ func (e consent) submit(w http.ResponseWriter, r *http.Request, pool userpool.Po
 	}
 }
 
-func (e consent) remember(r *http.Request, pool userpool.Pool, a authRequest, l login.Login) error {
-	ctx := r.Context()
-	before, err := e.consents.Consent(ctx, pool.Name, l.User.ID, a.client.ID)
+// rememberConsent adds the scopes to what the person has allowed the client.
+func rememberConsent(ctx context.Context, consents userpool.Consents, g *guard.Guard, l login.Login, clientID string, scopes name.Scopes, now time.Time) error {
+	before, err := consents.Consent(ctx, l.User.Pool, l.User.ID, clientID)
 	if err != nil {
 		return err
 	}
-	c := userpool.Consent{Pool: pool.Name, UserID: l.User.ID, ClientID: a.client.ID, Scopes: before.Union(a.scopes), GrantedAt: e.Now()}
-	p, err := e.guard.Allow(ctx, l.Caller(), userpool.ActionSetConsent, c.Resource())
+	c := userpool.Consent{Pool: l.User.Pool, UserID: l.User.ID, ClientID: clientID, Scopes: before.Union(scopes), GrantedAt: now}
+	p, err := g.Allow(ctx, l.Caller(), userpool.ActionSetConsent, c.Resource())
 	if err != nil {
 		return err
 	}
-	return e.consents.SetConsent(ctx, p.With("", c.Scopes, map[string]string{"client": a.client.ID}), c)
+	return consents.SetConsent(ctx, p.With("", c.Scopes, map[string]string{"client": clientID}), c)
 }
 
 // answerer answers authorization requests by redirect. Every answer names the

@@ -21,6 +21,7 @@ type metadata struct {
 	JWKSURI               string   `json:"jwks_uri"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	IntrospectionMethods  []string `json:"introspection_endpoint_auth_methods_supported"`
+	DeviceEndpoint        string   `json:"device_authorization_endpoint"` // RFC 8628, section 4
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
 	RevocationMethods     []string `json:"revocation_endpoint_auth_methods_supported"`
 	Scopes                []string `json:"scopes_supported"`
@@ -35,6 +36,8 @@ type metadata struct {
 	Claims                []string `json:"claims_supported"`
 	Prompts               []string `json:"prompt_values_supported"`
 	ResponseIssuer        bool     `json:"authorization_response_iss_parameter_supported"`
+	BackchannelLogout     bool     `json:"backchannel_logout_supported"`
+	BackchannelSession    bool     `json:"backchannel_logout_session_supported"`
 	ClaimsParameter       bool     `json:"claims_parameter_supported"`
 	RequestParameter      bool     `json:"request_parameter_supported"`
 	RequestURIParameter   bool     `json:"request_uri_parameter_supported"` // true unless said otherwise
@@ -69,6 +72,7 @@ func (e discovery) metadata(pool userpool.Pool) metadata {
 		JWKSURI:               issuer + "/keys",
 		IntrospectionEndpoint: issuer + "/oauth/introspect",
 		IntrospectionMethods:  confidential,
+		DeviceEndpoint:        issuer + "/oauth/device_authorization",
 		RevocationEndpoint:    issuer + "/oauth/revoke",
 		RevocationMethods:     all,
 		Scopes:                userpool.KnownScopes(),
@@ -83,7 +87,7 @@ func (e discovery) metadata(pool userpool.Pool) metadata {
 		Claims: []string{"iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "at_hash", "acr", "amr", "sid", "name", "preferred_username", "email",
 			"email_verified", "phone_number", "groups"},
 		Prompts:        []string{oauth.PromptNone, oauth.PromptLogin, oauth.PromptConsent, promptSelectAccount},
-		ResponseIssuer: true,
+		ResponseIssuer: true, BackchannelLogout: true, BackchannelSession: true,
 	}
 }
 

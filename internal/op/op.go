@@ -18,6 +18,7 @@ import (
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
@@ -34,10 +35,12 @@ type Provider struct {
 	Users    userpool.Users
 	Clients  userpool.Clients
 	Codes    userpool.Codes
+	Devices  userpool.Devices
 	Families userpool.Families
 	Consents userpool.Consents
 	Logins   *login.Logins
 	Keys     Keys
+	Throttle *signin.Throttle // of guesses at the codes of devices
 	Guard    *guard.Guard
 }
 
@@ -49,6 +52,7 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 	answers := answerer{base: b, codes: p.Codes, guard: p.Guard}
 	auth := clientAuth{p.Clients, p.Guard}
 	access := accessTokens{b, keys, p.Users, p.Clients, p.Families}
+	devices := devicePage{b, p.Logins, p.Clients, p.Devices, p.Consents, p.Throttle, p.Guard}
 	grants := p.grants(minter{base: b, keys: keys}, access)
 
 	for _, endpoint := range []struct {
@@ -59,6 +63,10 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 		{"GET /authorize", b.Page(authorize{b, requests, answers, p.Logins, p.Consents}.serve)},
 		{"POST /authorize", b.Page(authorizePost{b}.serve)},
 		{"POST /consent", b.Form(consent{b, requests, answers, p.Logins, p.Consents, p.Guard}.submit)},
+		{"POST /oauth/device_authorization", b.api(deviceAuthorization{auth, b, p.Devices, p.Guard}.serve)},
+		{"GET " + devicePath, b.Page(devices.show)},
+		{"POST " + devicePath, b.Form(devices.submit)},
+		{"POST " + devicePath + "/decision", b.Form(devices.decide)},
 		{"POST /oauth/token", b.api(token{auth, grants}.serve)},
 		{"POST /oauth/introspect", b.api(introspect{auth, access, p.Families, b}.serve)},
 		{"POST /oauth/revoke", b.api(revoke{auth, access, p.Families, p.Guard, b}.serve)},
@@ -81,6 +89,7 @@ func (p *Provider) grants(mint minter, access accessTokens) map[string]grant {
 		oauth.GrantAuthorizationCode: redemption{mint, p.Codes, p.Families, p.Users, p.Guard},
 		oauth.GrantRefreshToken:      refresh{mint, p.Families, p.Users, p.Guard},
 		oauth.GrantClientCredentials: credentials{mint, p.Guard},
+		oauth.GrantDeviceCode:        deviceGrant{mint, p.Devices, p.Users, p.Guard, newPace()},
 		oauth.GrantTokenExchange:     exchange{mint, access, p.Guard},
 	}
 }

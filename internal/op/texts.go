@@ -1,8 +1,11 @@
 package op
 
 import (
+	"slices"
+
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/login"
+	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/userpool"
@@ -11,20 +14,29 @@ import (
 // This file has what people read, in both languages.
 
 func consentPage(pool userpool.Pool, brand browser.Brand, a authRequest, l login.Login, token string) browser.Decision {
-	d := browser.Decision{
+	return browser.Decision{
 		Brand: brand, Title: browser.Text{EN: "Allow access?", ZH: "是否允许访问？"}, Who: a.client.Name,
 		Text:   browser.Text{EN: "This application asks to:", ZH: "此应用请求："},
 		Note:   browser.Textf("You are logged in as %s. Your answer is sent to %s.", "你已登录为 %s。你的选择将发送至 %s。", l.Title, a.redirectURI),
 		Action: poolpage.Path(pool.Name, "/consent"), Targets: []string{a.redirectURI},
 		Allow:  browser.Text{EN: "Allow access", ZH: "允许访问"},
 		Hidden: []browser.Hidden{{Name: browser.FormField, Value: token}, {Name: "request", Value: a.raw}},
+		Items:  scopeItems(a.scopes),
 	}
-	for _, scope := range userpool.KnownScopes() { // in the order in which they make sense
-		if a.scopes.Has(scope) {
-			d.Items = append(d.Items, browser.Item{Title: scopeText(scope), Detail: scope})
+}
+
+// scopeItems are scopes in words: those that the pool knows in the order in which
+// they make sense, then those of resources.
+func scopeItems(scopes name.Scopes) []browser.Item {
+	var items []browser.Item
+	known := userpool.KnownScopes()
+	of := slices.DeleteFunc(scopes.List(), func(s string) bool { return slices.Contains(known, s) })
+	for _, scope := range append(known, of...) {
+		if scopes.Has(scope) {
+			items = append(items, browser.Item{Title: scopeText(scope), Detail: scope})
 		}
 	}
-	return d
+	return items
 }
 
 func scopeText(scope string) browser.Text {
@@ -37,6 +49,10 @@ func scopeText(scope string) browser.Text {
 		return browser.Text{EN: "See your e-mail address", ZH: "查看你的邮箱地址"}
 	case "phone":
 		return browser.Text{EN: "See your phone number", ZH: "查看你的手机号码"}
+	case "groups":
+		return browser.Text{EN: "See which groups you are in", ZH: "查看你所在的用户组"}
+	case oauth.ScopeOfflineAccess:
+		return browser.Text{EN: "Keep access after you have logged out", ZH: "在你退出登录后继续访问"}
 	default:
 		return browser.Text{EN: "Use the scope", ZH: "使用权限"}
 	}

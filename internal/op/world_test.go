@@ -109,13 +109,12 @@ func newWorldOn(t *testing.T, stores storetest.Pools) *world {
 	w.must(err)
 	pages.Mount(mux)
 	w.logins = &login.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
-	hasher := userpool.NewHasher(2)
+	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
-	(&login.Handler{Base: base, Logins: w.logins, Recovery: recovery.New(recovery.Config{Now: time.Now}), SignIn: &signin.SignIn{PublicURL: w.url, Users: w.stores, Sessions: w.stores, Hasher: hasher,
-		Throttle: signin.NewThrottle(w.now), Guard: w.guard, Log: log, Now: w.now}}).Mount(mux)
-	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
-		Keys: &keyring{keys: map[string][]jwt.Key{}}, Guard: w.guard}).Mount(mux)
-	hash, err := hasher.Hash(t.Context(), secret.FromString(password))
+	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn, Recovery: recovery.New(recovery.Config{Now: w.now})}).Mount(mux)
+	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
+		Keys: &keyring{keys: map[string][]jwt.Key{}}, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
+	hash, err := signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)
 	w.addPool("guests", "", hash)

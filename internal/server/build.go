@@ -9,14 +9,17 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"github.com/deputy-id/deputy/internal/account"
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/api/rest"
 	"github.com/deputy-id/deputy/internal/attest"
 	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/backchannel"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/callback"
 	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/fleet/process"
@@ -51,6 +54,7 @@ type Server struct {
 	guard    *guard.Guard
 	keeper   keeper
 	recovery *recovery.Recovery
+	notifier *backchannel.Notifier
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -128,12 +132,23 @@ func (s *Server) build(ctx context.Context) error {
 	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(runtime.GOMAXPROCS(0)), Breached: breached}
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
-	signIn := &signin.SignIn{PublicURL: c.PublicURL, Users: pools, Sessions: pools, Hasher: passwords.Hasher, Throttle: signin.NewThrottle(c.Now), Guard: s.guard, Log: log, Now: c.Now}
+	throttle := signin.NewThrottle(c.Now)
+	party, err := factor.NewRelyingParty(c.PublicURL)
+	if err != nil {
+		return err
+	}
+	factors := &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: s.guard, Party: party, Now: c.Now}
+	attempts := store.Attempts{DB: db}
+	signIn := &signin.SignIn{
+		PublicURL: c.PublicURL, Users: pools, Sessions: pools, Attempts: attempts, Factors: factors, Passwords: passwords, Throttle: throttle,
+		Guard: s.guard, Log: log, Now: c.Now,
+	}
 	if s.recovery, err = newRecovery(c, pools, passwords, s.guard); err != nil {
 		return err
 	}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn, Recovery: s.recovery}
-	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Guard: s.guard}
+	security := &account.Security{Base: base, Logins: logins, SignIn: signIn}
+	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Throttle: throttle, Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
@@ -188,8 +203,11 @@ func (s *Server) build(ctx context.Context) error {
 		}
 	}
 
+	s.notifier = &backchannel.Notifier{
+		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
+	}
 	s.keeper = keeper{
-		letters: s.recovery.Sweep, pools: pools, sessions: pools, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		letters: s.recovery.Sweep, pools: pools, sessions: pools, attempts: attempts, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -197,12 +215,13 @@ func (s *Server) build(ctx context.Context) error {
 	pages.Mount(mux)
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	loginPages.Mount(mux)
+	security.Mount(mux)
 	openid.Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Passwords: passwords, Mail: c.SMTPURL != "",
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords, Mail: c.SMTPURL != "",
 		Clients:   pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,

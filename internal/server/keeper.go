@@ -10,6 +10,7 @@ import (
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
 )
@@ -19,6 +20,7 @@ import (
 type keeper struct {
 	pools     userpool.Pools
 	sessions  userpool.Sessions
+	attempts  signin.Attempts
 	ring      *keys.Ring
 	vault     *vault.Vault
 	letters   func(context.Context) error // removes those whose time is over
@@ -53,6 +55,7 @@ func (k keeper) chores(ctx context.Context) {
 		do   func(context.Context) error
 	}{
 		{"ended sessions removed", k.sweep},
+		{"unfinished logins removed", k.sweepAttempts},
 		{"old letters removed", k.letters},
 		{"signing keys rotated", k.rotate},
 		{"former signing keys removed", k.ring.Sweep},
@@ -69,6 +72,15 @@ func (k keeper) sweep(ctx context.Context) error {
 		return err
 	}
 	_, err = k.sessions.Sweep(ctx, p, k.now())
+	return err
+}
+
+func (k keeper) sweepAttempts(ctx context.Context) error {
+	p, err := k.guard.Allow(ctx, name.Caller{Kind: name.System}, signin.ActionSweep, signin.SweepResource())
+	if err != nil {
+		return err
+	}
+	_, err = k.attempts.SweepAttempts(ctx, p, k.now())
 	return err
 }
 

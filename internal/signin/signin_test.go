@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"io"
-	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -28,10 +26,7 @@ func newSignIn(t *testing.T) (*signin.SignIn, storetest.Pools) {
 	t.Helper()
 	stores := storetest.NewPools(t)
 	g := &guard.Guard{Log: stores.Log}
-	s := &signin.SignIn{
-		PublicURL: "https://id.example", Users: stores, Sessions: stores, Hasher: userpool.NewHasher(1),
-		Throttle: signin.NewThrottle(nil), Guard: g, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	}
+	s := stores.SignIn(t, "https://id.example", g, nil)
 	permit := func(a guard.Action, r guard.Resource) guard.Permit {
 		p, err := g.Allow(t.Context(), name.Caller{Kind: name.System}, a, r)
 		if err != nil {
@@ -39,11 +34,11 @@ func newSignIn(t *testing.T) (*signin.SignIn, storetest.Pools) {
 		}
 		return p
 	}
-	pool := userpool.Pool{Name: "staff", Settings: userpool.DefaultSettings()}
+	pool := staff()
 	if err := stores.CreatePool(t.Context(), permit(userpool.ActionCreatePool, pool.Resource()), pool); err != nil {
 		t.Fatal(err)
 	}
-	good, err := s.Hasher.Hash(t.Context(), secret.FromString("password1"))
+	good, err := s.Passwords.Hasher.Hash(t.Context(), secret.FromString("password1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +55,18 @@ func newSignIn(t *testing.T) (*signin.SignIn, storetest.Pools) {
 		}
 	}
 	return s, stores
+}
+
+func staff() userpool.Pool {
+	return userpool.Pool{Name: "staff", Settings: userpool.DefaultSettings()}
+}
+
+func guests() userpool.Pool {
+	return userpool.Pool{Name: "guests", Settings: userpool.DefaultSettings()}
+}
+
+func from(address string) signin.Origin {
+	return signin.Origin{Address: netip.MustParseAddr(address), Agent: "test"}
 }
 
 // weakHash is a hash as an earlier version would have stored it.
@@ -80,8 +87,7 @@ func last(t *testing.T, m storetest.Pools) audit.Entry {
 
 func TestPassword(t *testing.T) {
 	s, stores := newSignIn(t)
-	address := netip.MustParseAddr("192.0.2.1")
-	r, err := s.Password(t.Context(), "staff", "zhang", secret.FromString("password1"), address)
+	r, err := s.Password(t.Context(), staff(), "zhang", secret.FromString("password1"), from("192.0.2.1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,15 +104,18 @@ func TestRefusalsAreAlikeOutsideAndToldApartInside(t *testing.T) {
 	s, stores := newSignIn(t)
 	const typed = "hunter2-typed-into-the-wrong-field"
 	var answers []string
-	for what, c := range map[string]struct{ pool, user, password, reason string }{
-		"unknown user": {"staff", typed, "password1", "unknown user"},
-		"other pool":   {"guests", "zhang", "password1", "unknown user"},
-		"wrong":        {"staff", "zhang", typed, "wrong password"},
-		"disabled":     {"staff", "off", "password1", "the user is disabled"},
-		"no password":  {"staff", "bare", "", "the user has no password"},
-		"nothing":      {"staff", "", "", "unknown user"},
+	for what, c := range map[string]struct {
+		pool                   userpool.Pool
+		user, password, reason string
+	}{
+		"unknown user": {staff(), typed, "password1", "unknown user"},
+		"other pool":   {guests(), "zhang", "password1", "unknown user"},
+		"wrong":        {staff(), "zhang", typed, "wrong password"},
+		"disabled":     {staff(), "off", "password1", "the user is disabled"},
+		"no password":  {staff(), "bare", "", "the user has no password"},
+		"nothing":      {staff(), "", "", "unknown user"},
 	} {
-		_, err := s.Password(t.Context(), c.pool, c.user, secret.FromString(c.password), netip.MustParseAddr("192.0.2.1"))
+		_, err := s.Password(t.Context(), c.pool, c.user, secret.FromString(c.password), from("192.0.2.1"))
 		if !fault.HasCode(err, "login_failed") || !fault.Is(err, fault.Unauthenticated) {
 			t.Errorf("%s: %v", what, err)
 			continue
@@ -130,7 +139,7 @@ func TestRefusalsAreAlikeOutsideAndToldApartInside(t *testing.T) {
 func TestOldHashesAreUpgraded(t *testing.T) {
 	s, stores := newSignIn(t)
 	for range 2 {
-		if _, err := s.Password(t.Context(), "staff", "old", secret.FromString("password1"), netip.Addr{}); err != nil {
+		if _, err := s.Password(t.Context(), staff(), "old", secret.FromString("password1"), signin.Origin{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,7 +153,7 @@ func TestTooMany(t *testing.T) {
 	s, stores := newSignIn(t)
 	var err error
 	for range 20 {
-		if _, err = s.Password(t.Context(), "staff", "zhang", secret.FromString("wrong"), netip.MustParseAddr("192.0.2.1")); fault.Is(err, fault.Throttled) {
+		if _, err = s.Password(t.Context(), staff(), "zhang", secret.FromString("wrong"), from("192.0.2.1")); fault.Is(err, fault.Throttled) {
 			break
 		}
 	}
@@ -156,24 +165,24 @@ func TestTooMany(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Password(t.Context(), "staff", "zhang", secret.FromString("password1"), netip.MustParseAddr("192.0.2.1")); !fault.Is(err, fault.Throttled) {
+	if _, err := s.Password(t.Context(), staff(), "zhang", secret.FromString("password1"), from("192.0.2.1")); !fault.Is(err, fault.Throttled) {
 		t.Errorf("the right password is told apart: %v", err)
 	}
 	if after, err := stores.Entries(t.Context()); err != nil || len(after) != len(before) {
 		t.Errorf("attempts that were not let through grow the log: %d, %v", len(after)-len(before), err)
 	}
-	if _, err := s.Password(t.Context(), "staff", "zhang", secret.FromString("password1"), netip.MustParseAddr("198.51.100.7")); err != nil {
+	if _, err := s.Password(t.Context(), staff(), "zhang", secret.FromString("password1"), from("198.51.100.7")); err != nil {
 		t.Errorf("the owner, elsewhere: %v", err)
 	}
 }
 
 func TestTroubleIsNotAWrongPassword(t *testing.T) {
 	s, _ := newSignIn(t)
-	if _, err := s.Password(t.Context(), "staff", "broken", secret.FromString("x"), netip.Addr{}); !fault.HasCode(err, "password_hash_invalid") {
+	if _, err := s.Password(t.Context(), staff(), "broken", secret.FromString("x"), signin.Origin{}); !fault.HasCode(err, "password_hash_invalid") {
 		t.Errorf("a broken hash: %v", err)
 	}
 	s.Guard = &guard.Guard{Log: deaf{}}
-	if _, err := s.Password(t.Context(), "staff", "zhang", secret.FromString("wrong"), netip.Addr{}); err == nil || fault.HasCode(err, "login_failed") {
+	if _, err := s.Password(t.Context(), staff(), "zhang", secret.FromString("wrong"), signin.Origin{}); err == nil || fault.HasCode(err, "login_failed") {
 		t.Errorf("a failure that cannot be recorded: %v", err)
 	}
 }

@@ -16,6 +16,9 @@ import (
 //     that account has logged in lately is exempt, so that an attacker slows
 //     himself down and not the owner
 //
+// Second factors are counted apart from passwords, else whoever knows the
+// password would clear the count between his guesses.
+//
 // Nothing is ever locked: each count has a longest delay. An attempt counts as a
 // failure until it has succeeded, so that attempts made at once do not slip
 // through together. The counts are in memory, bounded, and per process: with n
@@ -45,7 +48,8 @@ const (
 	pairPlace place = iota
 	addressPlace
 	accountPlace
-	knownPlace // not a count: this pair has logged in lately
+	factorPlace // an account's second factor, from anywhere
+	knownPlace  // not a count: this pair has logged in lately
 )
 
 func ruleOf(p place) rule {
@@ -54,6 +58,9 @@ func ruleOf(p place) rule {
 		return rule{free: 5, first: time.Second, most: 5 * time.Minute, forget: 10 * time.Minute}
 	case addressPlace:
 		return rule{free: 50, first: time.Second, most: 30 * time.Second, forget: time.Minute}
+	case factorPlace:
+		// A code has six digits, and three of them are right at a time: slower than for passwords.
+		return rule{free: 10, first: time.Second, most: 5 * time.Minute, forget: 10 * time.Minute}
 	case accountPlace:
 		return rule{free: 20, first: time.Second, most: 10 * time.Second, forget: time.Minute}
 	default:
@@ -93,13 +100,25 @@ type attempt struct {
 // so, it is counted as a failure until attempt.succeeded; if not, it says how
 // long to wait.
 func (t *Throttle) try(account string, address netip.Addr) (attempt, time.Duration) {
+	return t.tryAt(accountPlace, account, address)
+}
+
+// tryFactor is try for the second factor of an account. For the account "",
+// while it is not known whose passkey it will be, only the address is counted.
+func (t *Throttle) tryFactor(account string, address netip.Addr) (attempt, time.Duration) {
+	return t.tryAt(factorPlace, account, address)
+}
+
+func (t *Throttle) tryAt(anywhere place, account string, address netip.Addr) (attempt, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, net := t.now(), Network(address)
-	a := attempt{t: t, pair: countKey{pairPlace, account, net}}
-	a.counted = []countKey{a.pair, {place: addressPlace, address: net}}
-	if t.failures(countKey{knownPlace, account, net}, now) == 0 {
-		a.counted = append(a.counted, countKey{place: accountPlace, account: account})
+	a := attempt{t: t, pair: countKey{pairPlace, account, net}, counted: []countKey{{place: addressPlace, address: net}}}
+	if account != "" {
+		a.counted = append(a.counted, a.pair)
+		if t.failures(countKey{knownPlace, account, net}, now) == 0 {
+			a.counted = append(a.counted, countKey{place: anywhere, account: account})
+		}
 	}
 	var wait time.Duration
 	for _, k := range a.counted {
@@ -126,9 +145,20 @@ func (a attempt) succeeded() {
 		c := a.t.count(k, now)
 		c.failures = max(0, c.failures-1)
 	}
+	if a.pair.account == "" {
+		return
+	}
 	a.t.count(a.pair, now).failures = 0
 	known := a.t.count(countKey{knownPlace, a.pair.account, a.pair.address}, now)
 	known.failures, known.since = 1, now
+}
+
+// forgive takes one failure of an address back.
+func (t *Throttle) forgive(address netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.count(countKey{place: addressPlace, address: Network(address)}, t.now())
+	c.failures = max(0, c.failures-1)
 }
 
 // failures returns what k has now, without making it.

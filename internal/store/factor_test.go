@@ -10,6 +10,7 @@ import (
 	"github.com/deputy-id/deputy/internal/factor/factortest"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/signin/signintest"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
@@ -73,5 +74,15 @@ func TestFactorsGoWithTheirUser(t *testing.T) {
 				t.Errorf("%s for nobody: %v", what, err)
 			}
 		}
+	})
+}
+
+func TestAttempts(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		signintest.Run(t, func(t *testing.T) signintest.Backend {
+			db, _ := open(t)
+			addOwners(t, db)
+			return signintest.Backend{Attempts: store.Attempts{DB: db}, Entries: func(ctx context.Context) ([]audit.Entry, error) { return storetest.Entries(ctx, db) }}
+		})
 	})
 }

@@ -98,11 +98,15 @@ func (s UserPools) EndFamily(ctx context.Context, p guard.Permit, pool, id strin
 	})
 }
 
-// endWithSession ends the families that do not outlive the session, at the time
-// of the permit's entry.
-func endWithSession(ctx context.Context, tx *txn, p guard.Permit, pool, session string) error {
+// endWithSession does what is due when a session has ended, at the time of the
+// permit's entry: the clients that got tokens in it are to be told, and the
+// families that do not outlive it end.
+func endWithSession(ctx context.Context, tx *txn, p guard.Permit, v userpool.Session) error {
+	if err := noteLogouts(ctx, tx, p, v); err != nil {
+		return err
+	}
 	_, err := exec(ctx, tx, `UPDATE families SET ended = $1, ending = $2 WHERE pool = $3 AND session_id = $4 AND NOT offline AND ended = 0`,
-		ms(p.Entry().Time), string(userpool.EndedByLogout), pool, session)
+		ms(p.Entry().Time), string(userpool.EndedByLogout), v.Pool, v.ID)
 	return err
 }
 

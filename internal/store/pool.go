@@ -68,6 +68,10 @@ func (s UserPools) UpdatePool(ctx context.Context, p guard.Permit, pool userpool
 // DeletePool implements [userpool.Pools].
 func (s UserPools) DeletePool(ctx context.Context, p guard.Permit, pool string) error {
 	return s.DB.change(ctx, p, userpool.ActionDeletePool, userpool.Resource(pool), func(ctx context.Context, tx *txn) error {
+		// A pool that is given the name again must not believe this one's tokens.
+		if _, err := exec(ctx, tx, `DELETE FROM signing_keys WHERE owner = $1`, userpool.KeyOwner(pool)); err != nil {
+			return err
+		}
 		return must(ctx, tx, userpool.NotFound("userpool", pool), `DELETE FROM user_pools WHERE name = $1`, pool)
 	})
 }

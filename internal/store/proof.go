@@ -58,10 +58,6 @@ func (s UserPools) UseProof(ctx context.Context, p guard.Permit, v userpool.Proo
 		if v.Purpose == userpool.SignUp {
 			return insertUser(ctx, tx, u)
 		}
-		if err := updateUser(ctx, tx, u); err != nil || v.Purpose != userpool.ResetPassword {
-			return err
-		}
-		_, err := exec(ctx, tx, `DELETE FROM sessions WHERE pool = $1 AND user_id = $2`, u.Pool, u.ID)
-		return err
+		return updateUser(ctx, tx, p, u)
 	})
 }

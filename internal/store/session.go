@@ -79,10 +79,14 @@ func (s UserPools) ExtendSession(ctx context.Context, p guard.Permit, pool, id s
 // EndSession implements [userpool.Sessions].
 func (s UserPools) EndSession(ctx context.Context, p guard.Permit, pool, id string) error {
 	return s.DB.change(ctx, p, userpool.ActionEndSession, userpool.SessionResource(pool, id), func(ctx context.Context, tx *txn) error {
-		if err := must(ctx, tx, userpool.NotFound("session", id), `DELETE FROM sessions WHERE pool = $1 AND id = $2`, pool, id); err != nil {
+		v, err := sessionList(ctx, tx, `DELETE FROM sessions WHERE pool = $1 AND id = $2 RETURNING `+sessionColumns, pool, id)
+		if err != nil {
 			return err
 		}
-		return endWithSession(ctx, tx, p, pool, id)
+		if len(v) == 0 {
+			return userpool.NotFound("session", id)
+		}
+		return endWithSession(ctx, tx, p, v[0])
 	})
 }
 
@@ -91,12 +95,7 @@ func (s UserPools) EndSessions(ctx context.Context, p guard.Permit, pool, userID
 	var ended []userpool.Session
 	err := s.DB.change(ctx, p, userpool.ActionEndSession, userpool.UserResource(pool, userID), func(ctx context.Context, tx *txn) error {
 		var err error
-		ended, err = sessionList(ctx, tx, `DELETE FROM sessions WHERE pool = $1 AND user_id = $2 AND id <> $3 RETURNING `+sessionColumns, pool, userID, except)
-		for _, v := range ended {
-			if err == nil {
-				err = endWithSession(ctx, tx, p, pool, v.ID)
-			}
-		}
+		ended, err = endSessions(ctx, tx, p, `id <> $3`, pool, userID, except)
 		return err
 	})
 	return ended, err
@@ -104,27 +103,37 @@ func (s UserPools) EndSessions(ctx context.Context, p guard.Permit, pool, userID
 
 // Sweep implements [userpool.Sessions].
 func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error) {
-	if err := p.Check(userpool.ActionSweep, userpool.SweepResource()); err != nil {
-		return 0, err
-	}
-	var swept int64
-	err := s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+	return s.DB.sweep(ctx, p, userpool.ActionSweep, userpool.SweepResource(), func(ctx context.Context, tx *txn) (int64, error) {
 		sessions, err := exec(ctx, tx, `DELETE FROM sessions WHERE expires < $1`, ms(t))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		codes, err := exec(ctx, tx, `DELETE FROM codes WHERE expires < $1`, ms(t))
 		if err != nil {
-			return err
+			return 0, err
+		}
+		devices, err := exec(ctx, tx, sweepDevices, ms(t))
+		if err != nil {
+			return 0, err
 		}
 		families, err := sweepFamilies(ctx, tx, t)
-		if err != nil {
+		return sessions + codes + devices + families, err
+	})
+}
+
+// sweep runs do, which removes what has expired, and returns how much that was.
+// The permit's entry is committed only when something was removed.
+func (db *DB) sweep(ctx context.Context, p guard.Permit, action guard.Action, r guard.Resource, do func(ctx context.Context, tx *txn) (int64, error)) (int, error) {
+	if err := p.Check(action, r); err != nil {
+		return 0, err
+	}
+	var swept int64
+	err := db.transact(ctx, func(ctx context.Context, tx *txn) error {
+		var err error
+		if swept, err = do(ctx, tx); err != nil || swept == 0 {
 			return err
 		}
-		if swept = sessions + codes + families; swept == 0 {
-			return nil
-		}
-		return s.DB.appendAudit(ctx, tx, p.Entry())
+		return db.appendAudit(ctx, tx, p.Entry())
 	})
 	return int(swept), err
 }

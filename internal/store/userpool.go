@@ -121,14 +121,14 @@ func (s UserPools) UpdateUser(ctx context.Context, p guard.Permit, u userpool.Us
 		if err != nil {
 			return err
 		}
-		if err := updateUser(ctx, tx, u); err != nil || former.Email == "" || userpool.EmailKey(former.Email) == userpool.EmailKey(u.Email) {
+		if err := updateUser(ctx, tx, p, u); err != nil || former.Email == "" || userpool.EmailKey(former.Email) == userpool.EmailKey(u.Email) {
 			return err
 		}
 		return insertLetter(ctx, tx, former)
 	})
 }
 
-func updateUser(ctx context.Context, tx *txn, u userpool.User) error {
+func updateUser(ctx context.Context, tx *txn, p guard.Permit, u userpool.User) error {
 	former, attributes, err := userJSON(u)
 	if err != nil {
 		return err
@@ -146,7 +146,24 @@ func updateUser(ctx context.Context, tx *txn, u userpool.User) error {
 		 password_changed = $9, must_change = $10, attributes = $11, external_id = $12, disabled = $13, version = version + 1 WHERE pool = $14 AND id = $15 AND version = $16`,
 		userpool.LoginName(u.UserName), u.UserName, u.DisplayName, u.Email, u.EmailVerified, u.Phone, u.PasswordHash.RevealString(), former,
 		ms(u.PasswordChangedAt), u.MustChangePassword, attributes, u.ExternalID, u.Disabled, u.Pool, u.ID, u.Version)
-	return changedOrGone(ctx, tx, err, "user", u.Pool, u.ID, countUser)
+	if err != nil {
+		return changedOrGone(ctx, tx, err, "user", u.Pool, u.ID, countUser)
+	}
+	return endVoid(ctx, tx, p, u)
+}
+
+// SetPassword implements [userpool.Users].
+func (s UserPools) SetPassword(ctx context.Context, p guard.Permit, u userpool.User) error {
+	former, _, err := userJSON(u)
+	if err != nil {
+		return err
+	}
+	return s.DB.change(ctx, p, userpool.ActionSetPassword, u.Resource(), func(ctx context.Context, tx *txn) error {
+		err := must(ctx, tx, userpool.Changed("user", u.ID),
+			`UPDATE users SET password_hash = $1, former_passwords = $2, password_changed = $3, must_change = $4, version = version + 1 WHERE pool = $5 AND id = $6 AND version = $7`,
+			u.PasswordHash.RevealString(), former, ms(u.PasswordChangedAt), u.MustChangePassword, u.Pool, u.ID, u.Version)
+		return changedOrGone(ctx, tx, err, "user", u.Pool, u.ID, countUser)
+	})
 }
 
 // UpgradePassword implements [userpool.Users].
@@ -162,6 +179,9 @@ func (s UserPools) UpgradePassword(ctx context.Context, p guard.Permit, pool, id
 // DeleteUser implements [userpool.Users].
 func (s UserPools) DeleteUser(ctx context.Context, p guard.Permit, pool, id string) error {
 	return s.DB.change(ctx, p, userpool.ActionDeleteUser, userpool.UserResource(pool, id), func(ctx context.Context, tx *txn) error {
+		if _, err := endSessions(ctx, tx, p, `TRUE`, pool, id); err != nil { // before the families go, which know whom to tell
+			return err
+		}
 		return must(ctx, tx, userpool.NotFound("user", id), `DELETE FROM users WHERE pool = $1 AND id = $2`, pool, id)
 	})
 }

@@ -172,7 +172,7 @@ type Proofs interface {
 	// Proof returns the proof with that hash, expired or not, or NotFound("proof", "").
 	Proof(ctx context.Context, pool string, hash secret.Hash) (Proof, error)
 	// UseProof removes a proof and stores what it was good for, u: CreateUser for SignUp, else UpdateUser;
-	// v.Purpose.Action() on u's Resource. ResetPassword also ends the user's sessions. Of any number of calls
+	// v.Purpose.Action() on u's Resource. Sessions that the change makes void end. Of any number of calls
 	// exactly one returns nil; the others get [ProofUsed]. The errors of CreateUser and UpdateUser leave the
 	// proof as it is.
 	UseProof(ctx context.Context, p guard.Permit, v Proof, u User) error

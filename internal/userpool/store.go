@@ -49,11 +49,15 @@ type Users interface {
 	Users(ctx context.Context, pool, after string, limit int) ([]User, error)
 	// UpdateUser replaces the user of the same pool and id if its version still is u.Version, and counts
 	// the version up; ActionUpdateUser. Otherwise Changed("user", id), or NotFound. CreatedAt stays, and Groups are not looked at.
+	// It ends the sessions that the change makes void (see [Session.Alive]).
 	// If the user had an e-mail address and gets another, a [LetterChanged] to the former one is posted with it.
 	UpdateUser(ctx context.Context, p guard.Permit, u User) error
 	// UpgradePassword replaces the password hash if it still is old, counting the version up and leaving
 	// PasswordChangedAt; ActionUpgradePassword. Otherwise Changed("user", id), or NotFound.
 	UpgradePassword(ctx context.Context, p guard.Permit, pool, id string, old, upgraded secret.Text) error
+	// SetPassword replaces the password, the former ones, MustChangePassword and PasswordChangedAt if the
+	// version still is u.Version, and counts the version up; ActionSetPassword. Otherwise Changed("user", id), or NotFound.
+	SetPassword(ctx context.Context, p guard.Permit, u User) error
 	// DeleteUser removes a user with his sessions, codes and consents; ActionDeleteUser. NotFound if there is none.
 	DeleteUser(ctx context.Context, p guard.Permit, pool, id string) error
 }
@@ -91,7 +95,7 @@ type Sessions interface {
 	// EndSessions removes all sessions of a user but the one with the id except, which may be empty;
 	// ActionEndSession on the user's Resource. It returns those that it removed.
 	EndSessions(ctx context.Context, p guard.Permit, pool, userID, except string) ([]Session, error)
-	// Sweep removes the sessions, codes and families of all pools whose end is before t, returning how many;
+	// Sweep removes the sessions, codes, devices' requests and families of all pools whose end is before t, returning how many;
 	// ActionSweep on SweepResource. The entry is committed only when something was removed.
 	Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error)
 }
@@ -153,7 +157,9 @@ type Stores interface {
 	Clients
 	Sessions
 	Codes
+	Devices
 	Families
+	LogoutNotices
 	Consents
 	Groups
 	Proofs
@@ -193,6 +199,8 @@ func title(kind string) string {
 		return "user pool"
 	case "code":
 		return "authorization code"
+	case "device":
+		return "device code"
 	default:
 		return kind
 	}

@@ -31,6 +31,7 @@ const (
 	ActionCreateUser      guard.Action = "user.create"
 	ActionUpdateUser      guard.Action = "user.update"
 	ActionUpgradePassword guard.Action = "user.upgrade-password"
+	ActionSetPassword     guard.Action = "user.set-password"
 	ActionDeleteUser      guard.Action = "user.delete"
 	ActionCreateClient    guard.Action = "client.create"
 	ActionUpdateClient    guard.Action = "client.update"

@@ -46,6 +46,8 @@ type API struct {
 	Launches    *attest.Launches
 	Pools       userpool.Pools
 	Users       userpool.Users
+	Groups      userpool.Groups
+	Sessions    userpool.Sessions
 	Clients     userpool.Clients
 	Passwords   *userpool.Passwords
 	Workloads   *workload.Registry

@@ -11,9 +11,8 @@ var confirm = []parameter{{"confirm", "string", "The name of what is deleted, ag
 // endpoints is the whole API.
 func (a *API) endpoints() []endpoint {
 	const (
-		get, post, put, del  = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
-		patch                = http.MethodPatch
-		ok, created, nothing = http.StatusOK, http.StatusCreated, http.StatusNoContent
+		get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+		ok, created, nothing       = http.StatusOK, http.StatusCreated, http.StatusNoContent
 	)
 	return []endpoint{
 		{get, "/whoami", "whoami", "identity", "Tell who the caller is", known, nil, nil, ok, whoamiJSON{}, a.whoami},
@@ -25,10 +24,19 @@ func (a *API) endpoints() []endpoint {
 		{del, "/user-pools/{pool}", "deleteUserPool", "user pools", "Delete a user pool with everything in it", operators, confirm, nil, nothing, nil, a.deleteUserPool},
 		{put, "/user-pools/{pool}/logo", "putLogo", "user pools", "Give a pool's pages a logo", operators, nil, newLogo{}, ok, userPoolJSON{}, a.putLogo},
 		{del, "/user-pools/{pool}/logo", "deleteLogo", "user pools", "Give a pool's pages Deputy's logo again", operators, nil, nil, ok, userPoolJSON{}, a.deleteLogo},
-		{get, "/user-pools/{pool}/users", "listUsers", "user pools", "List a pool's users", operators, page, nil, ok, list[userJSON]{}, a.listUsers},
-		{post, "/user-pools/{pool}/users", "createUser", "user pools", "Create a user", operators, nil, newUser{}, created, userJSON{}, a.createUser},
-		{get, "/user-pools/{pool}/users/{user}", "getUser", "user pools", "Show a user", operators, nil, nil, ok, userJSON{}, a.getUser},
-		{del, "/user-pools/{pool}/users/{user}", "deleteUser", "user pools", "Delete a user", operators, nil, nil, nothing, nil, a.deleteUser},
+		{get, "/user-pools/{pool}/users", "listUsers", "users", "List a pool's users", operators, userQuery, nil, ok, list[userJSON]{}, a.listUsers},
+		{post, "/user-pools/{pool}/users", "createUser", "users", "Create a user", operators, nil, newUser{}, created, userJSON{}, a.createUser},
+		{get, "/user-pools/{pool}/users/{user}", "getUser", "users", "Show a user", operators, nil, nil, ok, userJSON{}, a.getUser},
+		{patch, "/user-pools/{pool}/users/{user}", "changeUser", "users", "Change a user; what is left out stays", operators, nil, changedUser{}, ok, userJSON{}, a.changeUser},
+		{del, "/user-pools/{pool}/users/{user}", "deleteUser", "users", "Delete a user", operators, nil, nil, nothing, nil, a.deleteUser},
+		{put, "/user-pools/{pool}/users/{user}/password", "setPassword", "users", "Give a user a password; his sessions end", operators, nil, newPassword{}, nothing, nil, a.setPassword},
+		{get, "/user-pools/{pool}/groups", "listGroups", "groups", "List a pool's groups", operators, page, nil, ok, list[groupJSON]{}, a.listGroups},
+		{post, "/user-pools/{pool}/groups", "createGroup", "groups", "Create a group", operators, nil, newGroup{}, created, groupJSON{}, a.createGroup},
+		{get, "/user-pools/{pool}/groups/{group}", "getGroup", "groups", "Show a group", operators, nil, nil, ok, groupJSON{}, a.getGroup},
+		{patch, "/user-pools/{pool}/groups/{group}", "changeGroup", "groups", "Change a group; what is left out stays", operators, nil, changedGroup{}, ok, groupJSON{}, a.changeGroup},
+		{del, "/user-pools/{pool}/groups/{group}", "deleteGroup", "groups", "Delete a group; its members stay", operators, nil, nil, nothing, nil, a.deleteGroup},
+		{get, "/user-pools/{pool}/groups/{group}/members", "listMembers", "groups", "List a group's members", operators, page, nil, ok, list[memberJSON]{}, a.listMembers},
+		{post, "/user-pools/{pool}/groups/{group}/members", "changeMembers", "groups", "Add and remove members", operators, nil, changedMembers{}, nothing, nil, a.changeMembers},
 		{get, "/user-pools/{pool}/clients", "listClients", "user pools", "List a pool's clients", operators, nil, nil, ok, list[clientJSON]{}, a.listClients},
 		{post, "/user-pools/{pool}/clients", "createClient", "user pools", "Create a client; its secret is shown once", operators, nil, newClient{}, created, clientJSON{}, a.createClient},
 		{get, "/user-pools/{pool}/clients/{client}", "getClient", "user pools", "Show a client", operators, nil, nil, ok, clientJSON{}, a.getClient},

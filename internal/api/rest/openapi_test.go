@@ -74,8 +74,8 @@ func TestTheDocumentIsTheAPI(t *testing.T) {
 				t.Errorf("%s without a token: %d %s", o.OperationID, got.Code, got.Body)
 			}
 		}
-		if got := answer("PROPFIND", "/api/v1"+parameter.ReplaceAllString(path, "x")); got.Code != http.StatusMethodNotAllowed || got.Header().Get("Allow") == "" {
-			t.Errorf("PROPFIND %s: %d, Allow %q", path, got.Code, got.Header().Get("Allow"))
+		if got := answer("BREW", "/api/v1"+parameter.ReplaceAllString(path, "x")); got.Code != http.StatusMethodNotAllowed || got.Header().Get("Allow") == "" {
+			t.Errorf("BREW %s: %d, Allow %q", path, got.Code, got.Header().Get("Allow"))
 		}
 	}
 	if len(ids) < 40 {

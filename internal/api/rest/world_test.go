@@ -89,7 +89,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, db: db, launches: launches, log: log, api: &rest.API{
 		PublicURL: publicURL, IngressURL: "https://run.example", Version: "test", TrustDomain: "deputy.local",
 		Operators: &operator.Registry{Store: store.Operators{DB: db}, Guard: g, Now: time.Now}, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Clients: pools, Passwords: &userpool.Passwords{Hasher: userpool.NewHasher(1), Breached: breached}, Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Clients: pools, Passwords: &userpool.Passwords{Hasher: userpool.NewHasher(1), Breached: breached}, Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
 		Providers: providers, Vault: v, Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow}, Flow: flow,
 		Agents: agents, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
 		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),

@@ -97,6 +97,18 @@ func testUsers(t *testing.T, s *suite) {
 	li.PasswordHash, li.Version = better, 2
 	s.same("the user after the upgrade", got, li)
 
+	set := s.permit(userpool.ActionSetPassword, li.Resource())
+	chosen := li
+	chosen.PasswordHash, chosen.FormerPasswords = secret.FromString("$argon2id$chosen"), []secret.Text{better}
+	chosen.PasswordChangedAt, chosen.MustChangePassword, chosen.DisplayName = kept(start.Add(time.Hour)), true, "not to be changed"
+	s.must(s.SetPassword(s.ctx(), set, chosen))
+	s.code(s.SetPassword(s.ctx(), set, chosen), "user_changed")
+	s.code(s.SetPassword(s.ctx(), s.permit(userpool.ActionSetPassword, stray.Resource()), stray), "user_not_found")
+	got, err = s.User(s.ctx(), "staff", li.ID)
+	s.must(err)
+	chosen.Version, chosen.DisplayName = 3, li.DisplayName
+	s.same("the user with another password", got, chosen)
+
 	drop := s.permit(userpool.ActionDeleteUser, adam.Resource())
 	s.must(s.DeleteUser(s.ctx(), drop, "staff", adam.ID))
 	s.code(s.DeleteUser(s.ctx(), drop, "staff", adam.ID), "user_not_found")

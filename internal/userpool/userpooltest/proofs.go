@@ -61,7 +61,7 @@ func testProofs(_ *testing.T, s *suite) {
 	stale.Version = 7
 	s.code(s.use(second, stale), "user_changed")
 	session, lis := s.addSession(zhang), s.addSession(li)
-	zhang.PasswordHash, zhang.EmailVerified = secret.FromString("$argon2id$new"), true
+	zhang.PasswordHash, zhang.PasswordChangedAt, zhang.EmailVerified = secret.FromString("$argon2id$new"), kept(start.Add(time.Second)), true
 	s.must(s.use(second, zhang))
 	zhang.Version++
 	changed, err := s.User(s.ctx(), "staff", zhang.ID)

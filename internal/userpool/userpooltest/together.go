@@ -27,7 +27,7 @@ func (s *suite) writes() []write {
 	newSession.ID, newSession.TokenHash = "ses_new", userpool.HashSession(secret.FromString("st_new"))
 	newCode.ID, newCode.Hash = "code_new", userpool.HashCode(secret.FromString("ac_new"))
 	consent := userpool.Consent{Pool: pool.Name, UserID: user.ID, ClientID: client.ID, Scopes: s.scopes("openid"), GrantedAt: start}
-	old := s.addUser("staff", "old")
+	old, changes := s.addUser("staff", "old"), s.addUser("staff", "changes")
 	proof, letter := s.addProof(user, userpool.VerifyEmail), s.takeLetter(s.addLetter("staff", "someone@example.com"))
 	letter.State = userpool.LetterSent
 	newProof, _ := userpool.NewProof("staff", userpool.ResetPassword, user.ID, user.Email, start)
@@ -48,6 +48,7 @@ func (s *suite) writes() []write {
 		{userpool.ActionUpgradePassword, old.Resource(), func(p guard.Permit) error {
 			return s.UpgradePassword(ctx, p, "staff", old.ID, old.PasswordHash, secret.FromString("$argon2id$better"))
 		}},
+		{userpool.ActionSetPassword, changes.Resource(), func(p guard.Permit) error { return s.SetPassword(ctx, p, changes) }},
 		{userpool.ActionDeleteUser, gone.Resource(), func(p guard.Permit) error { return s.DeleteUser(ctx, p, "staff", gone.ID) }},
 		{userpool.ActionCreateClient, newApp.Resource(), func(p guard.Permit) error { return s.CreateClient(ctx, p, newApp) }},
 		{userpool.ActionUpdateClient, client.Resource(), func(p guard.Permit) error { return s.UpdateClient(ctx, p, client) }},
