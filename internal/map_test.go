@@ -43,6 +43,7 @@ var table = []row{
 	{"internal/jwt", 12, "github.com/go-jose/go-jose/v4 github.com/maypok86/otter/v2 golang.org/x/sync"},
 	{"internal/audit", 13, ""},
 	{"internal/mail", 13, "github.com/wneessen/go-mail"},
+	{"internal/mail/mailtest", 14, "github.com/emersion/go-sasl github.com/emersion/go-smtp"},
 	{"internal/policy", 14, ""},
 	{"internal/visitor", 14, ""},
 	{"internal/vendor", 14, "go.yaml.in/yaml/v3"},

@@ -2,115 +2,25 @@ package mail_test
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
-	"io"
-	"mime"
-	"mime/quotedprintable"
 	"net"
-	"net/http/httptest"
 	netmail "net/mail"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/emersion/go-smtp"
+
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/mail"
+	"github.com/deputy-id/deputy/internal/mail/mailtest"
 	"github.com/deputy-id/deputy/internal/secret"
-	"github.com/emersion/go-sasl"
-	"github.com/emersion/go-smtp"
 )
 
-// server is a real SMTP server on loopback, known as example.com by a
-// certificate that only pool trusts.
-type server struct {
-	address string
-	roots   *x509.CertPool
-
-	mu       sync.Mutex
-	answer   error // to RCPT
-	received []string
-	logins   []string
-}
-
-// NewSession implements [smtp.Backend].
-func (s *server) NewSession(c *smtp.Conn) (smtp.Session, error) { return &session{s, c}, nil }
-
-type session struct {
-	*server
-	conn *smtp.Conn
-}
-
-func (s *session) AuthMechanisms() []string { return []string{sasl.Plain} }
-
-func (s *session) Auth(string) (sasl.Server, error) {
-	return sasl.NewPlainServer(func(_, user, password string) error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		_, encrypted := s.conn.TLSConnectionState()
-		if user != "deputy" || password != "s3cret" || !encrypted {
-			return smtp.ErrAuthFailed
-		}
-		s.logins = append(s.logins, user)
-		return nil
-	}), nil
-}
-
-func (s *session) Mail(string, *smtp.MailOptions) error { return nil }
-
-func (s *session) Rcpt(string, *smtp.RcptOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.answer
-}
-
-func (s *session) Data(r io.Reader) error {
-	b, err := io.ReadAll(r)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.received = append(s.received, string(b))
-	return err
-}
-
-func (*session) Reset()        {}
-func (*session) Logout() error { return nil }
-
-func newServer(t *testing.T, change func(*smtp.Server), implicit bool) *server {
-	t.Helper()
-	web := httptest.NewTLSServer(nil) // it has a certificate for example.com
-	web.Close()
-	s := &server{roots: x509.NewCertPool()}
-	s.roots.AddCert(web.Certificate())
-	served := smtp.NewServer(s)
-	served.Domain, served.TLSConfig = "example.com", &tls.Config{Certificates: web.TLS.Certificates}
-	served.ReadTimeout, served.WriteTimeout = 10*time.Second, 10*time.Second
-	if change != nil {
-		change(served)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = l.Addr().String()
-	if implicit {
-		l = tls.NewListener(l, served.TLSConfig)
-	}
-	done := make(chan struct{})
-	go func() { defer close(done); _ = served.Serve(l) }()
-	t.Cleanup(func() { _ = served.Close(); <-done })
-	return s
-}
-
 // sender speaks to s as if it were example.com.
-func (s *server) sender(t *testing.T, change func(*mail.Config)) *mail.Sender {
+func sender(t *testing.T, s *mailtest.Server, change func(*mail.Config)) *mail.Sender {
 	t.Helper()
-	c := mail.Config{
-		URL: "smtp://deputy@example.com", Password: secret.FromString("s3cret"), From: "id@example.com", Roots: s.roots,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, s.address)
-		},
-	}
+	c := mail.Config{URL: "smtp://deputy@example.com", Password: secret.FromString(mailtest.Password), From: "id@example.com", Roots: s.Roots, Dial: s.Dial}
 	if change != nil {
 		change(&c)
 	}
@@ -131,24 +41,13 @@ func TestSend(t *testing.T) {
 		implicit bool
 	}{"STARTTLS": {"smtp://deputy@example.com", false}, "implicit TLS": {"smtps://deputy@example.com", true}} {
 		t.Run(what, func(t *testing.T) {
-			s := newServer(t, nil, c.implicit)
-			if err := s.sender(t, func(m *mail.Config) { m.URL = c.url }).Send(t.Context(), letter()); err != nil {
+			s := mailtest.New(t, c.implicit, nil)
+			if err := sender(t, s, func(m *mail.Config) { m.URL = c.url }).Send(t.Context(), letter()); err != nil {
 				t.Fatal(err)
 			}
-			if len(s.received) != 1 || len(s.logins) != 1 {
-				t.Fatalf("%d messages, %d logins", len(s.received), len(s.logins))
-			}
-			got, err := netmail.ReadMessage(strings.NewReader(s.received[0]))
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, err := io.ReadAll(quotedprintable.NewReader(got.Body))
-			if err != nil || strings.ReplaceAll(string(body), "\r\n", "\n") != letter().Text {
-				t.Errorf("the text came as %q, %v", body, err)
-			}
-			subject, err := new(mime.WordDecoder).DecodeHeader(got.Header.Get("Subject"))
-			if err != nil || subject != letter().Subject {
-				t.Errorf("subject %q, %v", subject, err)
+			got := s.Next(t)
+			if s.Logins() != 1 || got.Text != letter().Text || got.Subject != letter().Subject || len(got.To) != 1 || got.To[0] != letter().To {
+				t.Errorf("%d logins, %+v", s.Logins(), got)
 			}
 			for header, want := range map[string]string{"From": "<id@example.com>", "To": "<zhang.san+x@example.cn>", "Auto-Submitted": "auto-generated", "X-Mailer": ""} {
 				if got.Header.Get(header) != want {
@@ -180,14 +79,14 @@ func TestFailures(t *testing.T) {
 		}, nil, "mail_unavailable", fault.Unavailable},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := newServer(t, c.server, false)
-			s.answer = c.answer
-			err := s.sender(t, c.sender).Send(t.Context(), letter())
+			s := mailtest.New(t, false, c.server)
+			s.Refuse(c.answer)
+			err := sender(t, s, c.sender).Send(t.Context(), letter())
 			if !fault.HasCode(err, c.code) || !fault.Is(err, c.kind) {
 				t.Errorf("got %v (%v), want %s", err, fault.As(err).Unwrap(), c.code)
 			}
-			if len(s.received) != 0 || strings.Contains(err.Error(), "s3cret") || fault.As(err).Fix == "" {
-				t.Errorf("%d received; %v", len(s.received), err)
+			if s.Waiting() != 0 || strings.Contains(err.Error(), "s3cret") || fault.As(err).Fix == "" {
+				t.Errorf("%d received; %v", s.Waiting(), err)
 			}
 		})
 	}
@@ -200,27 +99,26 @@ func TestSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }() // there is nothing in it
-	s := &server{address: l.Addr().String()}
-	err = s.sender(t, func(m *mail.Config) { m.Timeout = 50 * time.Millisecond }).Send(t.Context(), letter())
+	err = sender(t, &mailtest.Server{Address: l.Addr().String()}, func(m *mail.Config) { m.Timeout = 50 * time.Millisecond }).Send(t.Context(), letter())
 	if !fault.HasCode(err, "mail_timeout") || !fault.Is(err, fault.Unavailable) {
 		t.Error(err)
 	}
 }
 
 func TestLoopbackNeedsNoTLS(t *testing.T) {
-	s := newServer(t, func(s *smtp.Server) { s.TLSConfig = nil }, false)
-	m, err := mail.New(mail.Config{URL: "smtp://" + s.address, From: "id@example.com"})
+	s := mailtest.New(t, false, func(s *smtp.Server) { s.TLSConfig = nil })
+	m, err := mail.New(mail.Config{URL: "smtp://" + s.Address, From: "id@example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Send(t.Context(), letter()); err != nil || len(s.received) != 1 {
-		t.Errorf("%d received, %v", len(s.received), err)
+	if err := m.Send(t.Context(), letter()); err != nil || s.Waiting() != 1 {
+		t.Errorf("%d received, %v", s.Waiting(), err)
 	}
 }
 
 func TestNothingIsInjected(t *testing.T) {
-	s := newServer(t, nil, false)
-	m := s.sender(t, nil)
+	s := mailtest.New(t, false, nil)
+	m := sender(t, s, nil)
 	for what, change := range map[string]func(*mail.Message){
 		"header in the address":  func(m *mail.Message) { m.To = "a@example.com\r\nBcc: b@example.com" },
 		"second address":         func(m *mail.Message) { m.To = "a@example.com, b@example.com" },
@@ -241,8 +139,8 @@ func TestNothingIsInjected(t *testing.T) {
 	}
 	dots := letter()
 	dots.Text = "one\r\n.\r\nMAIL FROM:<x@example.com>\r\n"
-	if err := m.Send(t.Context(), dots); err != nil || len(s.received) != 1 || !strings.Contains(s.received[0], "MAIL FROM") {
-		t.Errorf("%d messages, %v", len(s.received), err)
+	if err := m.Send(t.Context(), dots); err != nil || s.Waiting() != 1 || !strings.Contains(s.Next(t).Text, "one\n.\nMAIL FROM") {
+		t.Errorf("%d more messages, %v", s.Waiting(), err)
 	}
 }
 
