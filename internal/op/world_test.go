@@ -44,7 +44,8 @@ const (
 // user "zhang" and the clients "chat" (web) and "app" (public) each, besides the
 // pool staff's client "mail" (web).
 type world struct {
-	t       *testing.T
+	t       testing.TB
+	mux     *http.ServeMux
 	url     string
 	stores  storetest.Pools
 	guard   *guard.Guard
@@ -77,7 +78,7 @@ func (k *keyring) Signing(_ context.Context, owner, algorithm string) ([]jwt.Key
 	return append(slices.Delete(slices.Clone(list), i, i+1), list[i]), nil // the one that signs is the last
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	return newWorldOn(t, storetest.NewPools(t))
 }
@@ -92,7 +93,7 @@ func onEach(t *testing.T, test func(w *world)) {
 	})
 }
 
-func newWorldOn(t *testing.T, stores storetest.Pools) *world {
+func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	t.Helper()
 	mux := http.NewServeMux()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -100,7 +101,7 @@ func newWorldOn(t *testing.T, stores storetest.Pools) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
+	w := &world{t: t, mux: mux, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
 	w.guard = &guard.Guard{Log: w.stores.Log, Now: w.now}
 	var err error
 	w.site, err = browser.NewSite(w.url, "id")

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/guard"
@@ -72,10 +73,18 @@ func clientJSON(c userpool.Client) (uris, logout, settings string, err error) {
 
 // Client implements [userpool.Clients].
 func (s UserPools) Client(ctx context.Context, pool, id string) (userpool.Client, error) {
-	var c userpool.Client
-	err := row(ctx, s.DB.read, userpool.NotFound("client", id), scanClient(&c), `SELECT `+clientColumns+` FROM clients WHERE pool = $1 AND id = $2`, pool, id)
+	c, err := s.DB.clients.find(clientKey{pool, id}, func() (userpool.Client, error) {
+		var c userpool.Client
+		err := row(ctx, s.DB.read, userpool.NotFound("client", id), scanClient(&c), `SELECT `+clientColumns+` FROM clients WHERE pool = $1 AND id = $2`, pool, id)
+		return c, err
+	})
+	for _, list := range []*[]string{&c.Grants, &c.RedirectURIs, &c.PostLogoutRedirectURIs, &c.Audiences} {
+		*list = slices.Clone(*list) // the caller may change them, and what is remembered is shared
+	}
 	return c, err
 }
+
+type clientKey struct{ pool, id string }
 
 // Clients implements [userpool.Clients].
 func (s UserPools) Clients(ctx context.Context, pool string) ([]userpool.Client, error) {

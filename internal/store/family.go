@@ -105,8 +105,8 @@ func endWithSession(ctx context.Context, tx *txn, p guard.Permit, v userpool.Ses
 	if err := noteLogouts(ctx, tx, p, v); err != nil {
 		return err
 	}
-	_, err := exec(ctx, tx, `UPDATE families SET ended = $1, ending = $2 WHERE pool = $3 AND session_id = $4 AND NOT offline AND ended = 0`,
-		ms(p.Entry().Time), string(userpool.EndedByLogout), v.Pool, v.ID)
+	_, err := exec(ctx, tx, `UPDATE families SET ended = $1, ending = $2 WHERE pool = $3 AND user_id = $4 AND session_id = $5 AND NOT offline AND ended = 0`,
+		ms(p.Entry().Time), string(userpool.EndedByLogout), v.Pool, v.UserID, v.ID)
 	return err
 }
 

@@ -24,6 +24,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/userpool"
 )
 
 //go:embed migrations/*.sql
@@ -31,8 +32,8 @@ var migrations embed.FS
 
 // DB is an open database.
 type DB struct {
-	write *sql.DB // SQLite: one connection, so that writers queue here and not inside the engine
-	read  *sql.DB // PostgreSQL: the same as write
+	write *prepared // SQLite: one connection, so that writers queue here and not inside the engine
+	read  *prepared // PostgreSQL: the same as write
 	pg    *pgx.ConnConfig
 	bell  *bell
 
@@ -40,7 +41,11 @@ type DB struct {
 	appendOne, appendMany *sql.Stmt
 	findCredential        *sql.Stmt
 	findDelegated         *sql.Stmt
-	delegated             *delegatedCache // nil on PostgreSQL
+
+	// What is asked for with every request; nil on PostgreSQL.
+	delegated *remembered[delegatedKey, delegated]
+	pools     *remembered[string, userpool.Pool]
+	clients   *remembered[clientKey, userpool.Client]
 }
 
 // opTimeout bounds a transaction on PostgreSQL: one that takes longer is stuck.
@@ -77,7 +82,11 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(unavailable(err), w.Close())
 	}
-	return (&DB{write: w, read: r, bell: newBell(), delegated: newDelegatedCache()}).prepare(ctx, goose.DialectSQLite3)
+	db := &DB{write: &prepared{DB: w}, read: &prepared{DB: r}, bell: newBell()}
+	db.delegated = newRemembered[delegatedKey, delegated](10_000)  // about 10 MB
+	db.pools = newRemembered[string, userpool.Pool](100)           // at most 13 MB, if each has a logo
+	db.clients = newRemembered[clientKey, userpool.Client](10_000) // about 20 MB
+	return db.prepare(ctx, goose.DialectSQLite3)
 }
 
 // OpenPostgres opens a PostgreSQL database by its URL.
@@ -92,7 +101,8 @@ func OpenPostgres(ctx context.Context, databaseURL string) (*DB, error) {
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return (&DB{write: db, read: db, pg: config, bell: newBell()}).prepare(ctx, goose.DialectPostgres)
+	one := &prepared{DB: db, asIs: true}
+	return (&DB{write: one, read: one, pg: config, bell: newBell()}).prepare(ctx, goose.DialectPostgres)
 }
 
 // prepare migrates the schema, which is safe when several replicas start at
@@ -100,7 +110,7 @@ func OpenPostgres(ctx context.Context, databaseURL string) (*DB, error) {
 func (db *DB) prepare(ctx context.Context, dialect goose.Dialect) (*DB, error) {
 	err := db.migrate(ctx, dialect)
 	for _, s := range []struct {
-		on   *sql.DB
+		on   *prepared
 		stmt **sql.Stmt
 		text string
 	}{
@@ -137,7 +147,7 @@ func (db *DB) migrate(ctx context.Context, dialect goose.Dialect) error {
 		}
 		options = append(options, goose.WithSessionLocker(locker))
 	}
-	provider, err := goose.NewProvider(dialect, db.write, files, options...)
+	provider, err := goose.NewProvider(dialect, db.write.DB, files, options...)
 	if err != nil {
 		return err
 	}

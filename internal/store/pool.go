@@ -29,9 +29,11 @@ func (s UserPools) CreatePool(ctx context.Context, p guard.Permit, pool userpool
 
 // Pool implements [userpool.Pools].
 func (s UserPools) Pool(ctx context.Context, pool string) (userpool.Pool, error) {
-	var found userpool.Pool
-	err := row(ctx, s.DB.read, userpool.NotFound("userpool", pool), scanPool(&found), `SELECT `+poolColumns+` FROM user_pools WHERE name = $1`, pool)
-	return found, err
+	return s.DB.pools.find(pool, func() (userpool.Pool, error) {
+		var found userpool.Pool
+		err := row(ctx, s.DB.read, userpool.NotFound("userpool", pool), scanPool(&found), `SELECT `+poolColumns+` FROM user_pools WHERE name = $1`, pool)
+		return found, err
+	})
 }
 
 // Pools implements [userpool.Pools].
@@ -78,5 +80,5 @@ func (s UserPools) DeletePool(ctx context.Context, p guard.Permit, pool string) 
 
 // lockUserPool is lockPool for user pools.
 func lockUserPool(ctx context.Context, tx *txn, pool string) error {
-	return must(ctx, tx, userpool.NotFound("userpool", pool), `UPDATE user_pools SET name = name WHERE name = $1`, pool)
+	return must(ctx, tx, userpool.NotFound("userpool", pool), `UPDATE user_pools SET version = version WHERE name = $1`, pool)
 }

@@ -42,7 +42,7 @@ func (s UserPools) CreateSession(ctx context.Context, p guard.Permit, v userpool
 // lockUser returns NotFound unless the user exists, and keeps him from being
 // deleted until the transaction ends.
 func lockUser(ctx context.Context, tx *txn, pool, id string) error {
-	return must(ctx, tx, userpool.NotFound("user", id), `UPDATE users SET id = id WHERE pool = $1 AND id = $2`, pool, id)
+	return must(ctx, tx, userpool.NotFound("user", id), `UPDATE users SET version = version WHERE pool = $1 AND id = $2`, pool, id)
 }
 
 // Session implements [userpool.Sessions].
@@ -79,14 +79,12 @@ func (s UserPools) ExtendSession(ctx context.Context, p guard.Permit, pool, id s
 // EndSession implements [userpool.Sessions].
 func (s UserPools) EndSession(ctx context.Context, p guard.Permit, pool, id string) error {
 	return s.DB.change(ctx, p, userpool.ActionEndSession, userpool.SessionResource(pool, id), func(ctx context.Context, tx *txn) error {
-		v, err := sessionList(ctx, tx, `DELETE FROM sessions WHERE pool = $1 AND id = $2 RETURNING `+sessionColumns, pool, id)
+		var v userpool.Session
+		err := row(ctx, tx, userpool.NotFound("session", id), scanSession(&v), `DELETE FROM sessions WHERE pool = $1 AND id = $2 RETURNING `+sessionColumns, pool, id)
 		if err != nil {
 			return err
 		}
-		if len(v) == 0 {
-			return userpool.NotFound("session", id)
-		}
-		return endWithSession(ctx, tx, p, v[0])
+		return endWithSession(ctx, tx, p, v)
 	})
 }
 
@@ -151,16 +149,14 @@ func (s UserPools) CreateCode(ctx context.Context, p guard.Permit, c userpool.Co
 		return err
 	}
 	return s.DB.change(ctx, p, userpool.ActionCreateCode, c.Resource(), func(ctx context.Context, tx *txn) error {
-		if err := lockUser(ctx, tx, c.Pool, c.UserID); err != nil {
-			return err
-		}
-		if err := must(ctx, tx, userpool.NotFound("client", c.ClientID), `UPDATE clients SET id = id WHERE pool = $1 AND id = $2`, c.Pool, c.ClientID); err != nil {
-			return err
-		}
-		return must(ctx, tx, userpool.Exists("code", c.ID),
+		err := must(ctx, tx, userpool.Exists("code", c.ID),
 			`INSERT INTO codes (hash, `+codeColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING`,
 			c.Hash.String(), c.ID, c.Pool, c.ClientID, c.RedirectURI, c.Challenge, c.Nonce, c.Scopes.String(), resources, c.UserID, c.SessionID, methods, c.FamilyID,
 			ms(c.AuthTime), ms(c.ExpiresAt), ms(c.RedeemedAt))
+		if foreign(err) {
+			return userpool.NotFound("user", c.UserID)
+		}
+		return err
 	})
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
@@ -22,7 +24,7 @@ func (db *DB) change(ctx context.Context, p guard.Permit, action guard.Action, r
 		return err
 	}
 	// Also after an error: a commit may have failed and happened all the same.
-	defer db.delegated.changed()
+	defer db.changed(r)
 	return db.transact(ctx, func(ctx context.Context, tx *txn) error {
 		if err := do(ctx, tx); err != nil {
 			return err
@@ -57,19 +59,13 @@ func (db *DB) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, opTimeout)
 }
 
-// txn is a transaction with the topics that its commit announces.
-type txn struct {
-	*sql.Tx
-	topics []string // on every replica
-	here   []string // in this process only
-}
-
 func (db *DB) once(ctx context.Context, do func(ctx context.Context, tx *txn) error) error {
 	begun, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	tx := &txn{Tx: begun}
+	tx := &txn{Tx: begun, db: db.write}
+	defer tx.ended(ctx)
 	err = do(ctx, tx)
 	if err == nil {
 		err = db.bell.notify(ctx, tx)
@@ -131,6 +127,15 @@ func row(ctx context.Context, q querier, none error, scan func(scanner) error, t
 func unstorable(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "22021"
+}
+
+// foreign reports whether a row was refused because what it refers to is gone.
+// Referring to a row also keeps it from being deleted until the transaction
+// ends.
+func foreign(err error) bool {
+	var pg *pgconn.PgError
+	var lite *sqlite.Error
+	return errors.As(err, &pg) && pg.Code == "23503" || errors.As(err, &lite) && lite.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 }
 
 // rows scans every row of a query.

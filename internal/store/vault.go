@@ -65,21 +65,35 @@ const findDelegatedText = `SELECT ` + grantColumns + `, d.id, d.grant_id, d.scop
 
 // FindDelegated implements [broker.Store].
 func (s Vault) FindDelegated(ctx context.Context, w name.Workload, providerName string, u name.User) (vault.Grant, vault.Delegation, bool, error) {
-	return s.DB.delegated.find(delegatedKey{w, providerName, u}, func() (vault.Grant, vault.Delegation, bool, error) {
+	d, err := s.DB.delegated.find(delegatedKey{w, providerName, u}, func() (delegated, error) {
 		return s.readDelegated(ctx, w, providerName, u)
 	})
-}
-
-func (s Vault) readDelegated(ctx context.Context, w name.Workload, providerName string, u name.User) (vault.Grant, vault.Delegation, bool, error) {
-	var g vault.Grant
-	d := vault.Delegation{Workload: w}
-	ctx, cancel := s.DB.bounded(ctx)
-	defer cancel()
-	err := s.DB.findDelegated.QueryRowContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name).Scan(append(grantInto(&g), delegationInto(&d)...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return vault.Grant{}, vault.Delegation{}, false, nil
 	}
-	return g, d, err == nil, unavailable(err)
+	return d.grant, d.delegation, err == nil, err
+}
+
+type delegatedKey struct {
+	workload name.Workload
+	provider string
+	user     name.User
+}
+
+type delegated struct {
+	grant      vault.Grant
+	delegation vault.Delegation
+}
+
+func (s Vault) readDelegated(ctx context.Context, w name.Workload, providerName string, u name.User) (delegated, error) {
+	found := delegated{delegation: vault.Delegation{Workload: w}}
+	ctx, cancel := s.DB.bounded(ctx)
+	defer cancel()
+	err := s.DB.findDelegated.QueryRowContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name).Scan(append(grantInto(&found.grant), delegationInto(&found.delegation)...)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return delegated{}, err
+	}
+	return found, unavailable(err)
 }
 
 // findCredentialText finds everything about a request for a credential in one
@@ -199,7 +213,7 @@ func (s Vault) RemoveDelegation(ctx context.Context, p guard.Permit, w name.Work
 		var grant string
 		// The no-op update locks the grant, so that two agents that leave at once cannot both think that the other one stays.
 		err := row(ctx, tx, vault.NotFound(""), func(sc scanner) error { return sc.Scan(&grant) },
-			`UPDATE grants SET id = id WHERE pool = $1 AND provider = $2 AND issuer = $3 AND subject = $4 RETURNING id`, w.Pool, providerName, u.Issuer, u.Subject)
+			`UPDATE grants SET version = version WHERE pool = $1 AND provider = $2 AND issuer = $3 AND subject = $4 RETURNING id`, w.Pool, providerName, u.Issuer, u.Subject)
 		if fault.Is(err, fault.NotFound) {
 			return nil
 		}

@@ -57,7 +57,7 @@ func (s Workloads) CreateWorkload(ctx context.Context, p guard.Permit, w workloa
 // lockPool returns NotFound unless the workload pool exists, and keeps it from
 // being deleted until the transaction ends.
 func lockPool(ctx context.Context, tx *txn, pool string) error {
-	return must(ctx, tx, workload.PoolNotFound(pool), `UPDATE workload_pools SET name = name WHERE name = $1`, pool)
+	return must(ctx, tx, workload.PoolNotFound(pool), `UPDATE workload_pools SET created = created WHERE name = $1`, pool)
 }
 
 // Workload implements [workload.Store].

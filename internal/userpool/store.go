@@ -105,7 +105,7 @@ func SweepResource() guard.Resource { return guard.Resource{Kind: "session"} }
 
 // Codes keeps authorization codes.
 type Codes interface {
-	// CreateCode adds a code; ActionCreateCode.
+	// CreateCode adds a code; ActionCreateCode. NotFound("user", id) if the user or the client is gone.
 	CreateCode(ctx context.Context, p guard.Permit, c Code) error
 	// Code returns the code with that hash, redeemed or not, expired or not, or NotFound("code", "").
 	Code(ctx context.Context, pool string, hash secret.Hash) (Code, error)

@@ -27,7 +27,6 @@ CREATE TABLE families (
 );
 CREATE INDEX families_user ON families (pool, user_id);
 CREATE INDEX families_client ON families (pool, client_id);
-CREATE INDEX families_session ON families (pool, session_id);
 CREATE INDEX families_expires ON families (expires);
 CREATE INDEX families_ended ON families (ended) WHERE ended > 0;
 
