@@ -64,6 +64,8 @@ func (r *Recovery) Deliver(ctx context.Context) (bool, error) {
 	}
 	m, why, err := r.compose(ctx, l)
 	switch {
+	case ctx.Err() != nil:
+		return true, ctx.Err() // we are ending; another replica, or the next start, takes it over
 	case err != nil:
 		return true, r.later(ctx, l, err)
 	case why != "":
@@ -74,7 +76,7 @@ func (r *Recovery) Deliver(ctx context.Context) (bool, error) {
 	case err == nil:
 		return true, r.settle(ctx, l, userpool.LetterSent, "")
 	case ctx.Err() != nil:
-		return true, err // we are ending; another replica, or the next start, takes it over
+		return true, err
 	case fault.Is(err, fault.Unavailable):
 		return true, r.later(ctx, l, err)
 	default:
