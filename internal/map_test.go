@@ -56,6 +56,7 @@ var table = []row{
 	{"internal/provider", 20, ""},
 	{"internal/vault", 20, "golang.org/x/sync"},
 	{"internal/agent", 20, "go.yaml.in/yaml/v3"},
+	{"internal/idp", 20, ""},
 	{"internal/factor", 20, "github.com/go-webauthn/webauthn rsc.io/qr"},
 	{"internal/userpool/userpooltest", 21, "github.com/google/go-cmp"},
 	{"internal/agent/agenttest", 21, "github.com/google/go-cmp"},
@@ -63,6 +64,7 @@ var table = []row{
 
 	{"internal/backchannel", 30, ""},
 	{"internal/signin", 30, ""},
+	{"internal/federation", 30, ""},
 	{"internal/consent", 30, ""},
 	{"internal/fleet", 30, ""},
 	{"internal/broker", 31, ""},
@@ -72,6 +74,7 @@ var table = []row{
 	{"internal/poolpage", 39, ""},
 	{"internal/login", 40, ""},
 	{"internal/account", 41, ""},
+	{"internal/idppage", 41, ""},
 	{"internal/op", 41, ""},
 	{"internal/callback", 40, ""},
 	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},

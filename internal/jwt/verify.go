@@ -33,6 +33,7 @@ type Expect struct {
 	Issuer     string           // exact; must not be empty (a remote [Issuer] fills it in)
 	Audience   string           // must be among the token's audiences; empty = the caller checks
 	Types      []string         // accepted typ headers ("at+jwt"), without "application/", in any letter case; at least one
+	Untyped    bool             // accept tokens without typ as well, as ID tokens may be (OpenID Connect Core 1.0, section 2)
 	Algorithms []string         // accepted alg headers; at least one, asymmetric only
 	Skew       time.Duration    // tolerance for exp, nbf and iat, at most MaxSkew; zero = none
 	Now        func() time.Time // nil = time.Now
@@ -80,6 +81,11 @@ func (e Expect) now() time.Time {
 func asymmetric() []jose.SignatureAlgorithm {
 	return []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256,
 		jose.ES384, jose.ES512, jose.RS384, jose.RS512, jose.PS384, jose.PS512}
+}
+
+// Acceptable returns those of algorithms that can be accepted, in their order.
+func Acceptable(algorithms []string) []string {
+	return slices.DeleteFunc(slices.Clone(algorithms), func(a string) bool { return !slices.Contains(asymmetric(), jose.SignatureAlgorithm(a)) })
 }
 
 // Claims is what a verified token says. Times that the token does not name are
@@ -176,7 +182,10 @@ func (e Expect) accepts(typ string) bool {
 	if rest, ok := strings.CutPrefix(short, "application/"); ok && !strings.Contains(rest, "/") {
 		short = rest
 	}
-	return short != "" && slices.ContainsFunc(e.Types, func(t string) bool { return strings.EqualFold(t, short) })
+	if short == "" {
+		return e.Untyped
+	}
+	return slices.ContainsFunc(e.Types, func(t string) bool { return strings.EqualFold(t, short) })
 }
 
 func (s Set) verify(p parsed, e Expect) (Claims, error) {

@@ -21,9 +21,11 @@ import (
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/fleet/process"
 	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/idppage"
 	"github.com/deputy-id/deputy/internal/ingress"
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
@@ -164,6 +166,12 @@ func (s *Server) build(ctx context.Context) error {
 		Store: store.Providers{DB: db}, Guard: s.guard, Sealer: ring, Catalogue: catalogue, Client: &vendor.Client{Outbound: out, Now: c.Now},
 		CallbackURL: c.PublicURL + callback.Path, Now: c.Now,
 	}
+	identities := store.Identities{DB: db}
+	federated := &federation.Federation{
+		PublicURL: c.PublicURL, Store: identities, Users: pools, Sealer: ring, Guard: s.guard, Catalogue: catalogue, Outbound: out, Now: c.Now,
+	}
+	external := &idppage.Handler{Login: loginPages, Federation: federated}
+	loginPages.Choices = external.Choices
 	grants := store.Vault{DB: db}
 	journal, err := spool.Open(filepath.Join(c.Data, "journal"))
 	if err != nil {
@@ -202,7 +210,7 @@ func (s *Server) build(ctx context.Context) error {
 		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
 	}
 	s.keeper = keeper{
-		pools: pools, sessions: pools, attempts: attempts, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		pools: pools, sessions: pools, attempts: attempts, identities: identities, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -210,6 +218,7 @@ func (s *Server) build(ctx context.Context) error {
 	pages.Mount(mux)
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	loginPages.Mount(mux)
+	external.Mount(mux)
 	security.Mount(mux)
 	openid.Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
@@ -217,8 +226,9 @@ func (s *Server) build(ctx context.Context) error {
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords,
-		Clients:   pools,
-		Keys:      ring,
+		Clients:    pools,
+		Keys:       ring,
+		Federation: federated, Identities: identities,
 		Workloads: workloads, Providers: providers,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
 		Agents: agents, Fleet: s.fleet,
