@@ -166,13 +166,8 @@ func TestACancelledLogin(t *testing.T) {
 	}
 }
 
-func TestAWrongSecretIsToldWhenItIsSaved(t *testing.T) {
+func TestAWrongSecretIsExplained(t *testing.T) {
 	w := newWorld(t, "another")
-	checks := w.seen["checks"].([]any)
-	last := checks[len(checks)-1].(map[string]any)
-	if last["name"] != "client" || last["ok"] != false || !strings.Contains(last["message"].(string), "client secret") {
-		t.Errorf("the test says %v", checks)
-	}
 	v := w.browser()
 	w.open(v, w.callback(v, "lisi", "allow"), http.StatusBadGateway, "idp_config")
 }

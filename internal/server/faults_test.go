@@ -156,13 +156,20 @@ func TestOneOfManyCallbacksCounts(t *testing.T) {
 	}
 }
 
+// sqlite opens the server's database behind its back.
+func (w *world) sqlite() *sql.DB {
+	w.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, "deputy.db")+"?_pragma=busy_timeout(10000)")
+	must(w.t, err)
+	return db
+}
+
 // spoil makes the database refuse audit entries that match a condition, until
 // the returned function is called.
 func (w *world) spoil(condition string) (repair func()) {
 	w.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, "deputy.db")+"?_pragma=busy_timeout(10000)")
-	must(w.t, err)
-	_, err = db.ExecContext(w.t.Context(), `CREATE TRIGGER spoilt BEFORE INSERT ON audit WHEN `+condition+` BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`)
+	db := w.sqlite()
+	_, err := db.ExecContext(w.t.Context(), `CREATE TRIGGER spoilt BEFORE INSERT ON audit WHEN `+condition+` BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`)
 	must(w.t, err)
 	return func() {
 		w.t.Helper()

@@ -46,9 +46,7 @@ type Audit struct{ DB *DB }
 
 // AppendAudit implements [audit.Store].
 func (s Audit) AppendAudit(ctx context.Context, entries []audit.Entry) error {
-	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
-		return s.DB.appendAudit(ctx, tx, entries...)
-	})
+	return s.DB.transact(ctx, nil, entries...)
 }
 
 // appendAudit adds entries to the chain. The update of the single head row

@@ -36,6 +36,7 @@ type DB struct {
 	read  *prepared // PostgreSQL: the same as write
 	pg    *pgx.ConnConfig
 	bell  *bell
+	group group // of changes; not used on PostgreSQL, where they run side by side
 
 	takeHead, moveHead    *sql.Stmt
 	appendOne, appendMany *sql.Stmt
@@ -86,6 +87,7 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 	db.delegated = newRemembered[delegatedKey, delegated](10_000)  // about 10 MB
 	db.pools = newRemembered[string, userpool.Pool](100)           // at most 13 MB, if each has a logo
 	db.clients = newRemembered[clientKey, userpool.Client](10_000) // about 20 MB
+	db.group.commit = db.commitGroup
 	return db.prepare(ctx, goose.DialectSQLite3)
 }
 

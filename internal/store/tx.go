@@ -11,6 +11,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
@@ -25,26 +26,26 @@ func (db *DB) change(ctx context.Context, p guard.Permit, action guard.Action, r
 	}
 	// Also after an error: a commit may have failed and happened all the same.
 	defer db.changed(r)
-	return db.transact(ctx, func(ctx context.Context, tx *txn) error {
-		if err := do(ctx, tx); err != nil {
-			return err
-		}
-		return db.appendAudit(ctx, tx, p.Entry())
-	})
+	return db.transact(ctx, do, p.Entry())
 }
 
-// transact runs do in a transaction, again if the database aborted it in favour
-// of another one.
-func (db *DB) transact(ctx context.Context, do func(ctx context.Context, tx *txn) error) error {
+// transact runs do, which may be nil, in a transaction, and appends the entries
+// if it returns nil. On PostgreSQL that happens again if the database aborted the
+// transaction in favour of another one; on SQLite, with other changes in one
+// transaction.
+func (db *DB) transact(ctx context.Context, do func(ctx context.Context, tx *txn) error, entries ...audit.Entry) error {
 	ctx, cancel := db.bounded(ctx)
 	defer cancel()
-	var err error
+	w := &work{ctx: ctx, do: do, entries: entries}
+	if db.pg == nil {
+		return unavailable(db.group.run(w))
+	}
 	for range 4 {
-		if err = db.once(ctx, do); !aborted(err) {
+		if db.once(ctx, []*work{w}); !aborted(w.err) {
 			break
 		}
 	}
-	return unavailable(err)
+	return unavailable(w.err)
 }
 
 // bounded returns the context for one operation. On PostgreSQL it ends after
@@ -57,34 +58,6 @@ func (db *DB) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 		return context.WithoutCancel(ctx), func() {}
 	}
 	return context.WithTimeout(ctx, opTimeout)
-}
-
-func (db *DB) once(ctx context.Context, do func(ctx context.Context, tx *txn) error) error {
-	begun, err := db.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	tx := &txn{Tx: begun, db: db.write}
-	defer tx.ended(ctx)
-	err = do(ctx, tx)
-	if err == nil {
-		err = db.bell.notify(ctx, tx)
-	}
-	if err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
-	}
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	db.bell.committed(tx)
-	return nil
-}
-
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
 }
 
 // aborted reports whether PostgreSQL ended the transaction because of another

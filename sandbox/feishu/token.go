@@ -158,9 +158,6 @@ func (s *Sandbox) exchange(req tokenRequest) (pair, int) {
 	defer s.state.mu.Unlock()
 	c, ok := s.state.codes.items[req.credential]
 	if !ok {
-		if code := s.authenticate(req, req.clientID); code != 0 {
-			return pair{}, code
-		}
 		return pair{}, 20003
 	}
 	if code := s.authenticate(req, c.app); code != 0 {
