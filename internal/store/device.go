@@ -22,7 +22,7 @@ func (s UserPools) CreateDevice(ctx context.Context, p guard.Permit, d userpool.
 		return err
 	}
 	return s.DB.change(ctx, p, userpool.ActionCreateDevice, d.Resource(), func(ctx context.Context, tx *txn) error {
-		if err := must(ctx, tx, userpool.NotFound("client", d.ClientID), `UPDATE clients SET id = id WHERE pool = $1 AND id = $2`, d.Pool, d.ClientID); err != nil {
+		if err := must(ctx, tx, userpool.NotFound("client", d.ClientID), `UPDATE clients SET version = version WHERE pool = $1 AND id = $2`, d.Pool, d.ClientID); err != nil {
 			return err
 		}
 		return must(ctx, tx, userpool.Exists("device", ""),
