@@ -27,6 +27,10 @@ type IssuerConfig struct {
 	// DiscoveryURL is the address of the OpenID Connect discovery document or
 	// of the RFC 8414 metadata.
 	DiscoveryURL string
+	// KeysURL is the address of the key set, for an issuer that has no
+	// discovery document; DiscoveryURL is empty then, and every [Expect] names
+	// the issuer.
+	KeysURL string
 	// Fetch gets a document with status 200. It must bound size and time and
 	// must not follow redirects.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
@@ -56,13 +60,24 @@ type metadata struct {
 	JWKSURI string `json:"jwks_uri"`
 }
 
+// address is what is fetched first.
+func (c IssuerConfig) address() string {
+	if c.KeysURL != "" {
+		return c.KeysURL
+	}
+	return c.DiscoveryURL
+}
+
 // NewIssuer returns a verifier that has not fetched anything yet. It returns a
 // fault of kind Invalid (discovery_url_invalid) for an address that cannot be
 // one of a discovery document.
 func NewIssuer(c IssuerConfig) (*Issuer, error) {
-	u, err := url.Parse(c.DiscoveryURL)
+	if (c.DiscoveryURL == "") == (c.KeysURL == "") {
+		return nil, fault.New(fault.Invalid, "discovery_url_invalid", "an issuer has either a discovery URL or the address of its keys")
+	}
+	u, err := url.Parse(c.address())
 	switch {
-	case err != nil, u.Host == "", u.User != nil, u.RawQuery != "", u.Fragment != "", u.Scheme != "https" && u.Scheme != "http":
+	case err != nil, u.Host == "", u.User != nil, u.RawQuery != "" && c.KeysURL == "", u.Fragment != "", u.Scheme != "https" && u.Scheme != "http":
 		return nil, fault.New(fault.Invalid, "discovery_url_invalid", "the discovery URL is not a plain http or https address").
 			WithFix("it is the issuer followed by /.well-known/openid-configuration")
 	case c.Fetch == nil:
@@ -82,7 +97,11 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 // A token with an unknown key id makes the keys be fetched again, at most once
 // in 30 seconds however many such tokens come.
 func (i *Issuer) Verify(ctx context.Context, token string, e Expect) (Claims, error) {
-	if err := e.checkRest(); err != nil {
+	check := e.checkRest
+	if i.config.KeysURL != "" {
+		check = e.Check // there is no document that names the issuer
+	}
+	if err := check(); err != nil {
 		return Claims{}, fault.Wrap(err, fault.Internal, "token_expectation", "tokens cannot be verified as configured")
 	}
 	p, err := parse(token, e)
@@ -182,23 +201,15 @@ func (i *Issuer) recent(least time.Duration) (outcome error, recent bool) {
 }
 
 func (i *Issuer) fetch(ctx context.Context) (metadata, Set, error) {
-	var doc metadata
-	b, err := i.get(ctx, i.config.DiscoveryURL)
+	doc := metadata{JWKSURI: i.config.KeysURL}
+	if i.config.KeysURL == "" {
+		var err error
+		if doc, err = i.discover(ctx); err != nil {
+			return doc, Set{}, err
+		}
+	}
+	b, err := i.get(ctx, doc.JWKSURI)
 	if err != nil {
-		return doc, Set{}, err
-	}
-	if err := wire.DecodeForeign(b, &doc); err != nil {
-		return doc, Set{}, fault.Wrap(err, fault.Upstream, "issuer_invalid", "the answer at %s is not a discovery document", i.config.DiscoveryURL)
-	}
-	if !isDiscoveryURLOf(i.config.DiscoveryURL, doc.Issuer) {
-		return doc, Set{}, fault.New(fault.Upstream, "issuer_invalid", "the discovery document at %s is that of another issuer", i.config.DiscoveryURL).
-			WithFix("use the discovery URL under the issuer itself; behind a proxy, check which public address the provider is told")
-	}
-	jwks, err := url.Parse(doc.JWKSURI)
-	if err != nil || jwks.Host == "" || jwks.Scheme != "https" && !(jwks.Scheme == "http" && strings.HasPrefix(i.config.DiscoveryURL, "http://")) {
-		return doc, Set{}, fault.New(fault.Upstream, "issuer_invalid", "the discovery document at %s has no usable jwks_uri", i.config.DiscoveryURL)
-	}
-	if b, err = i.get(ctx, doc.JWKSURI); err != nil {
 		return doc, Set{}, err
 	}
 	set, err := ParseSet(b)
@@ -206,18 +217,39 @@ func (i *Issuer) fetch(ctx context.Context) (metadata, Set, error) {
 		return doc, Set{}, err
 	}
 	if set.Len() == 0 { // better the old keys than none
-		return doc, Set{}, fault.New(fault.Upstream, "issuer_invalid", "the token issuer at %s publishes no usable key", i.config.DiscoveryURL)
+		return doc, Set{}, fault.New(fault.Upstream, "issuer_invalid", "the token issuer at %s publishes no usable key", i.config.address())
 	}
 	return doc, set, nil
+}
+
+// discover fetches the discovery document.
+func (i *Issuer) discover(ctx context.Context) (metadata, error) {
+	var doc metadata
+	b, err := i.get(ctx, i.config.DiscoveryURL)
+	if err != nil {
+		return doc, err
+	}
+	if err := wire.DecodeForeign(b, &doc); err != nil {
+		return doc, fault.Wrap(err, fault.Upstream, "issuer_invalid", "the answer at %s is not a discovery document", i.config.DiscoveryURL)
+	}
+	if !isDiscoveryURLOf(i.config.DiscoveryURL, doc.Issuer) {
+		return doc, fault.New(fault.Upstream, "issuer_invalid", "the discovery document at %s is that of another issuer", i.config.DiscoveryURL).
+			WithFix("use the discovery URL under the issuer itself; behind a proxy, check which public address the provider is told")
+	}
+	jwks, err := url.Parse(doc.JWKSURI)
+	if err != nil || jwks.Host == "" || jwks.Scheme != "https" && !(jwks.Scheme == "http" && strings.HasPrefix(i.config.DiscoveryURL, "http://")) {
+		return doc, fault.New(fault.Upstream, "issuer_invalid", "the discovery document at %s has no usable jwks_uri", i.config.DiscoveryURL)
+	}
+	return doc, nil
 }
 
 func (i *Issuer) get(ctx context.Context, url string) ([]byte, error) {
 	b, err := i.config.Fetch(ctx, url)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "issuer_unreachable", "the token issuer at %s does not answer", i.config.DiscoveryURL)
+		return nil, fault.Wrap(err, fault.Unavailable, "issuer_unreachable", "the token issuer at %s does not answer", i.config.address())
 	}
 	if len(b) > maxDocument {
-		return nil, fault.New(fault.Upstream, "issuer_invalid", "the token issuer at %s answers more than %d bytes", i.config.DiscoveryURL, maxDocument)
+		return nil, fault.New(fault.Upstream, "issuer_invalid", "the token issuer at %s answers more than %d bytes", i.config.address(), maxDocument)
 	}
 	return b, nil
 }

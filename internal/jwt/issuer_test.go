@@ -330,6 +330,35 @@ func TestIssuerAlsoAtTheAddressOfRFC8414(t *testing.T) {
 	}
 }
 
+func TestIssuerWithoutDiscovery(t *testing.T) {
+	key := generate(t, jwt.EdDSA)
+	p := newProvider(t, key)
+	i, err := jwt.NewIssuer(jwt.IssuerConfig{KeysURL: p.URL + "/keys?client=1", Fetch: p.fetch, Now: func() time.Time { return epoch }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := expect()
+	e.Algorithms, e.Now = []string{jwt.EdDSA}, func() time.Time { return epoch }
+	e.Issuer = p.URL
+	if _, err := i.Verify(t.Context(), p.token(t, key), e); err != nil {
+		t.Error(err)
+	}
+	if n := p.fetches.Load(); n != 0 {
+		t.Errorf("%d discovery documents were fetched", n)
+	}
+	e.Issuer = ""
+	if _, err := i.Verify(t.Context(), p.token(t, key), e); !fault.Is(err, fault.Internal) {
+		t.Errorf("without an issuer: %v", err)
+	}
+	for _, c := range []jwt.IssuerConfig{
+		{KeysURL: p.URL, DiscoveryURL: p.URL, Fetch: p.fetch}, {KeysURL: "ftp://a.example/", Fetch: p.fetch}, {KeysURL: "https://u:p@a.example/", Fetch: p.fetch},
+	} {
+		if _, err := jwt.NewIssuer(c); !fault.HasCode(err, "discovery_url_invalid") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
 func TestNewIssuerChecksTheAddress(t *testing.T) {
 	for _, u := range []string{"", "idp.example", "ftp://idp.example/x", "https://", "https://u:p@idp.example/x", "https://idp.example/?x=1", "https://idp.example/#x", "https://idp.example/%zz"} {
 		if _, err := jwt.NewIssuer(jwt.IssuerConfig{DiscoveryURL: u, Fetch: func(context.Context, string) ([]byte, error) { return nil, nil }}); !fault.HasCode(err, "discovery_url_invalid") {

@@ -73,6 +73,18 @@ func usable(k jose.JSONWebKey) bool {
 	}
 }
 
+// CountKeys returns how many keys the JWK set b has, those included that
+// [ParseSet] leaves out; 0 if it is none.
+func CountKeys(b []byte) int {
+	var doc struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if wire.DecodeForeign(b, &doc) != nil {
+		return 0
+	}
+	return len(doc.Keys)
+}
+
 // Len returns the number of keys.
 func (s Set) Len() int { return len(s.keys) }
 

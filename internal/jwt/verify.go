@@ -33,6 +33,7 @@ type Expect struct {
 	Issuer     string           // exact; must not be empty (a remote [Issuer] fills it in)
 	Audience   string           // must be among the token's audiences; empty = the caller checks
 	Types      []string         // accepted typ headers ("at+jwt"), without "application/", in any letter case; at least one
+	Untyped    bool             // a token without typ is accepted, too: for formats that are older than that header's use
 	Algorithms []string         // accepted alg headers; at least one, asymmetric only
 	Skew       time.Duration    // tolerance for exp, nbf and iat, at most MaxSkew; zero = none
 	Now        func() time.Time // nil = time.Now
@@ -148,11 +149,25 @@ func parse(token string, e Expect) (parsed, error) {
 		return parsed{}, refuse("token_malformed", "the token's payload is encoded in a way that Deputy does not accept")
 	}
 	typ, _ := h.ExtraHeaders[jose.HeaderType].(string)
-	if !e.accepts(typ) {
+	if _, typed := h.ExtraHeaders[jose.HeaderType]; !e.accepts(typ) && (typed || !e.Untyped) {
 		return parsed{}, refuse("token_type", "the token is not of the type that is accepted here").
 			WithFix("send a token of type %s", strings.Join(e.Types, " or "))
 	}
 	return parsed{jws: jws, kid: h.KeyID, alg: h.Algorithm}, nil
+}
+
+// ClaimedSubject returns the sub of a token that nobody has verified, to find
+// out whose keys have to verify it; "" if there is none to be read.
+func ClaimedSubject(token string) string {
+	if len(token) > MaxToken || !compact(token) {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	var c wireClaims
+	if err != nil || josejson.Unmarshal(payload, &c) != nil {
+		return ""
+	}
+	return c.Subject
 }
 
 // compact reports whether token is three parts in the one base64url form that

@@ -235,6 +235,49 @@ func firstKey(t *testing.T, k jwt.Key) json.RawMessage {
 	return doc.Keys[0]
 }
 
+func TestUntyped(t *testing.T) {
+	k := generate(t, jwt.ES256)
+	payload, err := json.Marshal(claims(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := expect()
+	for header, want := range map[string]string{
+		`{"alg":"ES256"}`:                       "",
+		`{"alg":"ES256","typ":"at+jwt"}`:        "",
+		`{"alg":"ES256","typ":""}`:              "token_type",
+		`{"alg":"ES256","typ":1}`:               "token_type",
+		`{"alg":"ES256","typ":"something+jwt"}`: "token_type",
+	} {
+		e.Untyped = true
+		_, err := jwt.NewSet(k).Verify(forge(t, k, header, string(payload)), e)
+		check(t, err, want)
+		e.Untyped = false
+		if _, err = jwt.NewSet(k).Verify(forge(t, k, header, string(payload)), e); want == "" && header == `{"alg":"ES256"}` {
+			check(t, err, "token_type")
+		}
+	}
+}
+
+func TestClaimedSubject(t *testing.T) {
+	k := generate(t, jwt.ES256)
+	for token, want := range map[string]string{
+		sign(t, k, "JWT", map[string]any{"sub": "cli_1"}):               "cli_1",
+		forge(t, k, `{"alg":"HS256"}`, `{"sub":"cli_1"}`):               "cli_1", // whether it is true is not the question
+		sign(t, k, "JWT", map[string]any{}):                             "",
+		sign(t, k, "JWT", map[string]any{"sub": 1}):                     "",
+		forge(t, k, `{"alg":"ES256"}`, `{"sub":"cli_1","sub":"cli_2"}`): "",
+		"":                                  "",
+		"a.b":                               "",
+		"a.!.c":                             "",
+		strings.Repeat("a", jwt.MaxToken+1): "",
+	} {
+		if got := jwt.ClaimedSubject(token); got != want {
+			t.Errorf("%.40s: %q", token, got)
+		}
+	}
+}
+
 func TestExpectIsChecked(t *testing.T) {
 	k := generate(t, jwt.ES256)
 	token := sign(t, k, "at+jwt", claims(nil))
@@ -409,6 +452,16 @@ func FuzzVerify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, token string) {
 		if _, err := set.Verify(token, expect()); (err == nil) != (token == good) {
 			t.Errorf("%q: %v", token, err)
+		}
+	})
+}
+
+func FuzzClaimedSubject(f *testing.F) {
+	f.Add("e30.eyJzdWIiOiJjbGlfMSJ9.AA")
+	f.Add("..")
+	f.Fuzz(func(t *testing.T, token string) {
+		if subject := jwt.ClaimedSubject(token); subject != "" && strings.Count(token, ".") != 2 {
+			t.Errorf("%q is of %q", token, subject)
 		}
 	})
 }

@@ -140,15 +140,15 @@ const linkPath = "/authorize?request_uri="
 
 // returnPaths are the beginnings of the paths that a login at the pool may lead to.
 func returnPaths(pool string) []string {
-	return []string{linkPath, poolpage.Path(pool, "/authorize?"), poolpage.Path(pool, "/device?"), poolpage.Path(pool, "/account")}
+	return []string{linkPath, poolpage.Path(pool, "/authorize?"), poolpage.Path(pool, "/device?"), poolpage.Path(pool, "/account/"), poolpage.Path(pool, "/account?")}
 }
 
 // checkReturn keeps the login page from being an open redirect: a return path
 // begins like one of ours and has no character over which browsers and we might
 // disagree.
 func checkReturn(pool, path string) error {
-	ok := len(path) <= poolpage.MaxRequest &&
-		slices.ContainsFunc(returnPaths(pool), func(ours string) bool { return strings.HasPrefix(path, ours) })
+	ok := len(path) <= poolpage.MaxRequest && (path == poolpage.Path(pool, "/account") ||
+		slices.ContainsFunc(returnPaths(pool), func(ours string) bool { return strings.HasPrefix(path, ours) }))
 	for i := range len(path) {
 		c := path[i]
 		ok = ok && c > ' ' && c <= '~' && c != '\\' && c != '#' && c != '"' && c != '<' && c != '>'

@@ -166,9 +166,8 @@ func (v stepView) recoveryCode(code, passkey bool) browser.Form {
 
 func (v stepView) newPassword() browser.Form {
 	return v.form("", browser.Form{
-		Title: browser.Text{EN: "Choose your password", ZH: "设置你的密码"},
-		Text:  browser.Text{EN: "The password that you were given is for the first login only.", ZH: "你收到的初始密码仅用于首次登录。"},
-		// The user name is there for password managers, which remember both together.
+		Title:  browser.Text{EN: "Choose your password", ZH: "设置你的密码"},
+		Text:   browser.Text{EN: "The password that you were given is for the first login only.", ZH: "你收到的初始密码仅用于首次登录。"},
 		Inputs: NewPasswordInputs(v.pool), Action: v.path("password"),
 	})
 }
@@ -191,7 +190,7 @@ func (v stepView) passkey(options string, code bool) browser.Passkey {
 	return browser.Passkey{
 		Brand: v.brand, Title: browser.Text{EN: "Use your passkey", ZH: "使用通行密钥"}, Error: v.f.problem,
 		Text: browser.Text{EN: "Your browser asks for the passkey: on this device, on your phone, or on a security key.", ZH: "浏览器会请求通行密钥：它可以在本设备、手机或安全密钥上。"},
-		Ask:  browser.Text{EN: "Ask for the passkey", ZH: "使用通行密钥"}, Options: options, Action: v.path("passkey"), Hidden: v.hidden(byPasskey), Targets: v.targets,
+		Ask:  browser.Text{EN: "Ask for the passkey", ZH: "请求通行密钥"}, Options: options, Action: v.path("passkey"), Hidden: v.hidden(byPasskey), Targets: v.targets,
 		Again: stepPath(v.pool, v.f.returnTo, byPasskey), Links: v.links(code, false, true),
 	}
 }

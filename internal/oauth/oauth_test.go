@@ -106,6 +106,34 @@ func TestRegisteredIsExact(t *testing.T) {
 	}
 }
 
+func TestRegisteredLoopbackHasAnyPort(t *testing.T) {
+	registered := []string{"http://127.0.0.1/cb", "http://[::1]/cb?x=1", "http://localhost", "http://127.0.0.1:80/fixed", "https://a.example/cb"}
+	for uri, want := range map[string]bool{
+		"http://127.0.0.1/cb":                   true,
+		"http://127.0.0.1:49152/cb":             true,
+		"http://[::1]:49152/cb?x=1":             true,
+		"http://localhost:1":                    true,
+		"http://127.0.0.1:49152/cb/":            false,
+		"http://127.0.0.1:49152/cb?x":           false,
+		"http://127.0.0.1:49152/CB":             false,
+		"http://127.0.0.2:49152/cb":             false,
+		"http://localhost:49152/cb":             false,
+		"http://[::1]:49152/cb":                 false,
+		"http://127.0.0.1:81/fixed":             false,
+		"https://127.0.0.1:49152/cb":            false,
+		"https://a.example:8443/cb":             false,
+		"http://127.0.0.1:/cb":                  false,
+		"http://127.0.0.1:x/cb":                 false,
+		"http://127.0.0.1:1@evil.example/cb":    false,
+		"http://127.0.0.1:49152#@evil.example/": false,
+		"HTTP://127.0.0.1:49152/cb":             false,
+	} {
+		if got := oauth.Registered(registered, uri); got != want {
+			t.Errorf("%s: %v", uri, got)
+		}
+	}
+}
+
 func FuzzCheckRegistered(f *testing.F) {
 	f.Add("https://a.example/cb?x=1")
 	f.Add("http://127.0.0.1@evil.example/")

@@ -66,7 +66,27 @@ func Loopback(host string) bool {
 }
 
 // Registered reports whether uri is, byte for byte, one of the registered
-// addresses (RFC 9700, section 4.1.3). There is no pattern and no normal form.
+// addresses (RFC 9700, section 4.1.3). There is no pattern and no normal form,
+// with one exception: a registered http address of a loopback host without a
+// port stands for that address with any port, because an application on
+// somebody's machine takes the port that is free (RFC 8252, section 7.3).
 func Registered(registered []string, uri string) bool {
-	return uri != "" && slices.Contains(registered, uri)
+	if uri == "" {
+		return false
+	}
+	anyPort := withoutPort(uri)
+	return slices.ContainsFunc(registered, func(r string) bool { return r == uri || (anyPort != "" && r == anyPort) })
+}
+
+// withoutPort returns the loopback address uri without its port, and "" for
+// anything that is not a loopback address with a port.
+func withoutPort(uri string) string {
+	if wrongRedirect(uri) != "" {
+		return ""
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "http" || u.Port() == "" || !Loopback(u.Hostname()) {
+		return ""
+	}
+	return "http://" + strings.TrimSuffix(u.Host, ":"+u.Port()) + strings.TrimPrefix(uri, "http://"+u.Host)
 }

@@ -39,28 +39,39 @@ const (
 	ClientAuthNone    = "none"
 )
 
+// AssertionJWT is the client_assertion_type of [PrivateKeyJWT] (RFC 7523, section 2.2).
+const AssertionJWT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// PushedPrefix begins the request_uri of a pushed authorization request (RFC
+// 9126, section 2.2).
+const PushedPrefix = "urn:ietf:params:oauth:request_uri:"
+
 // Values of error.
 const (
-	CodeInvalidRequest          = "invalid_request"           // RFC 6749, sections 4.1.2.1 and 5.2
-	CodeUnauthorizedClient      = "unauthorized_client"       // as above
-	CodeInvalidScope            = "invalid_scope"             // as above
-	CodeAccessDenied            = "access_denied"             // RFC 6749, section 4.1.2.1
-	CodeUnsupportedResponseType = "unsupported_response_type" // as above
-	CodeServerError             = "server_error"              // as above
-	CodeTemporarilyUnavailable  = "temporarily_unavailable"   // as above
-	CodeInvalidClient           = "invalid_client"            // RFC 6749, section 5.2
-	CodeInvalidGrant            = "invalid_grant"             // as above
-	CodeUnsupportedGrantType    = "unsupported_grant_type"    // as above
-	CodeInvalidToken            = "invalid_token"             // RFC 6750, section 3.1
-	CodeInsufficientScope       = "insufficient_scope"        // as above
-	CodeLoginRequired           = "login_required"            // OpenID Connect Core 1.0, section 3.1.2.6
-	CodeInteractionRequired     = "interaction_required"      // as above
-	CodeConsentRequired         = "consent_required"          // as above
-	CodeRequestNotSupported     = "request_not_supported"     // as above
-	CodeRequestURINotSupported  = "request_uri_not_supported" // as above
-	CodeUnsupportedTokenType    = "unsupported_token_type"    // RFC 7009, section 2.2.1
-	CodeInvalidTarget           = "invalid_target"            // RFC 8707, section 2
-	CodeAuthorizationPending    = "authorization_pending"     // RFC 8628, section 3.5
-	CodeSlowDown                = "slow_down"                 // as above
-	CodeExpiredToken            = "expired_token"             // as above
+	CodeInvalidRequest          = "invalid_request"               // RFC 6749, sections 4.1.2.1 and 5.2
+	CodeUnauthorizedClient      = "unauthorized_client"           // as above
+	CodeInvalidScope            = "invalid_scope"                 // as above
+	CodeAccessDenied            = "access_denied"                 // RFC 6749, section 4.1.2.1
+	CodeUnsupportedResponseType = "unsupported_response_type"     // as above
+	CodeServerError             = "server_error"                  // as above
+	CodeTemporarilyUnavailable  = "temporarily_unavailable"       // as above
+	CodeInvalidClient           = "invalid_client"                // RFC 6749, section 5.2
+	CodeInvalidGrant            = "invalid_grant"                 // as above
+	CodeUnsupportedGrantType    = "unsupported_grant_type"        // as above
+	CodeInvalidToken            = "invalid_token"                 // RFC 6750, section 3.1
+	CodeInsufficientScope       = "insufficient_scope"            // as above
+	CodeLoginRequired           = "login_required"                // OpenID Connect Core 1.0, section 3.1.2.6
+	CodeInteractionRequired     = "interaction_required"          // as above
+	CodeConsentRequired         = "consent_required"              // as above
+	CodeRequestNotSupported     = "request_not_supported"         // as above
+	CodeRequestURINotSupported  = "request_uri_not_supported"     // as above
+	CodeUnsupportedTokenType    = "unsupported_token_type"        // RFC 7009, section 2.2.1
+	CodeInvalidRequestURI       = "invalid_request_uri"           // OpenID Connect Core 1.0, section 3.1.2.6; RFC 9126, section 2
+	CodeInvalidRedirectURI      = "invalid_redirect_uri"          // RFC 7591, section 3.2.2
+	CodeInvalidClientMetadata   = "invalid_client_metadata"       // as above
+	CodeUnapprovedSoftware      = "unapproved_software_statement" // as above
+	CodeInvalidTarget           = "invalid_target"                // RFC 8707, section 2
+	CodeAuthorizationPending    = "authorization_pending"         // RFC 8628, section 3.5
+	CodeSlowDown                = "slow_down"                     // as above
+	CodeExpiredToken            = "expired_token"                 // as above
 )

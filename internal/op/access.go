@@ -64,6 +64,9 @@ func (e accessTokens) check(ctx context.Context, pool userpool.Pool, token strin
 func (e accessTokens) belongs(ctx context.Context, pool userpool.Pool, a *accessToken) error {
 	var err error
 	id := familyID(a.ID)
+	if id == "" && a.Subject != a.ClientID {
+		return ended("it is about a user, and belongs to no login")
+	}
 	if id != "" {
 		if a.family, err = e.families.Family(ctx, pool.Name, id); err != nil {
 			return err

@@ -33,13 +33,16 @@ func (e authorize) serve(w http.ResponseWriter, r *http.Request, pool userpool.P
 	if err != nil {
 		return e.answers.fail(w, pool, err)
 	}
+	if err := e.requests.pushed.open(ctx, pool, a); err != nil {
+		return err
+	}
 	who, loggedIn, err := e.logins.SessionUser(r, e.Issuer(pool))
 	if err != nil {
 		return err
 	}
 	if a.needsLogin(who, loggedIn, e.Now()) {
 		if a.prompt(oauth.PromptNone) {
-			return e.answers.refuse(w, pool, a, oauth.CodeLoginRequired, "nobody is logged in, or not lately enough")
+			return e.answers.refuse(ctx, w, pool, a, oauth.CodeLoginRequired, "nobody is logged in, or not lately enough")
 		}
 		to, err := e.logins.LoginURL(e.Issuer(pool), poolpage.Path(pool.Name, "/authorize?")+a.afterLogin())
 		if err != nil {
@@ -56,7 +59,7 @@ func (e authorize) serve(w http.ResponseWriter, r *http.Request, pool userpool.P
 		return e.answers.code(w, r, pool, a, who)
 	}
 	if a.prompt(oauth.PromptNone) {
-		return e.answers.refuse(w, pool, a, oauth.CodeConsentRequired, "the user has not allowed this yet")
+		return e.answers.refuse(ctx, w, pool, a, oauth.CodeConsentRequired, "the user has not allowed this yet")
 	}
 	e.Pages.Render(w, r, http.StatusOK, consentPage(pool, e.Brand(pool), a, who, e.Site.FormToken(w, r, consentPurpose(pool, a, who)...)))
 	return nil
@@ -115,12 +118,15 @@ func (e consent) submit(w http.ResponseWriter, r *http.Request, pool userpool.Po
 	}
 	switch form.Get("decision") {
 	case "allow":
+		if err := e.answers.clients.keep(ctx, a.client); err != nil {
+			return err
+		}
 		if err := rememberConsent(ctx, e.consents, e.guard, who, a.client.ID, a.scopes, e.Now()); err != nil {
 			return err
 		}
 		return e.answers.code(w, r, pool, a, who)
 	case "deny":
-		return e.answers.refuse(w, pool, a, oauth.CodeAccessDenied, "the user denied the request")
+		return e.answers.refuse(ctx, w, pool, a, oauth.CodeAccessDenied, "the user denied the request")
 	default:
 		return fault.New(fault.Invalid, "decision_missing", "the form has no decision").WithFix("choose allow or deny")
 	}
@@ -145,13 +151,21 @@ func rememberConsent(ctx context.Context, consents userpool.Consents, g *guard.G
 // them up.
 type answerer struct {
 	base
-	codes userpool.Codes
-	guard *guard.Guard
+	codes   userpool.Codes
+	guard   *guard.Guard
+	clients clients
+	pushed  pushedRequests
 }
 
 // code answers with a fresh authorization code.
 func (e answerer) code(w http.ResponseWriter, r *http.Request, pool userpool.Pool, a authRequest, l login.Login) error {
 	ctx := r.Context()
+	if err := e.clients.keep(ctx, a.client); err != nil {
+		return err
+	}
+	if err := e.pushed.use(ctx, pool, a); err != nil {
+		return err
+	}
 	value := userpool.NewCode()
 	c := userpool.Code{
 		Hash: userpool.HashCode(value), ID: name.NewID("code"), Pool: pool.Name, ClientID: a.client.ID, RedirectURI: a.redirectURI,
@@ -170,8 +184,11 @@ func (e answerer) code(w http.ResponseWriter, r *http.Request, pool userpool.Poo
 	return nil
 }
 
-// refuse answers with an error.
-func (e answerer) refuse(w http.ResponseWriter, pool userpool.Pool, a authRequest, code, description string) error {
+// refuse answers with an error. That is an answer, too: a pushed request has no other.
+func (e answerer) refuse(ctx context.Context, w http.ResponseWriter, pool userpool.Pool, a authRequest, code, description string) error {
+	if err := e.pushed.use(ctx, pool, a); err != nil {
+		return err
+	}
 	e.send(w, pool, a, oauth.NewError(code, description).Values(""))
 	return nil
 }

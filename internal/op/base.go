@@ -3,6 +3,8 @@ package op
 import (
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
@@ -17,9 +19,10 @@ type base struct{ poolpage.Base }
 
 // apiError is an error for a program (RFC 6749, section 5.2; RFC 6750, section 3).
 type apiError struct {
-	status    int
-	challenge string // WWW-Authenticate; may be empty
-	err       *oauth.Error
+	status     int
+	challenge  string        // WWW-Authenticate; may be empty
+	retryAfter time.Duration // Retry-After; may be zero
+	err        *oauth.Error
 }
 
 func (e *apiError) Error() string { return e.err.Error() }
@@ -45,12 +48,19 @@ func (b base) api(s poolpage.Serve) http.Handler {
 		if own.challenge != "" {
 			w.Header().Set("WWW-Authenticate", own.challenge)
 		}
+		if own.retryAfter > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(own.retryAfter/time.Second)))
+		}
 		wire.Write(w, own.status, own.err)
 	})
 }
 
 // translate is this edge's table from fault to OAuth error.
 func (b base) translate(r *http.Request, pool userpool.Pool, err error) *apiError {
+	var worded *oauth.Error
+	if errors.As(err, &worded) {
+		return &apiError{status: http.StatusBadRequest, err: worded}
+	}
 	f := fault.As(err)
 	switch f.Kind {
 	case fault.Invalid, fault.TooLarge, fault.NotFound:
@@ -59,7 +69,7 @@ func (b base) translate(r *http.Request, pool userpool.Pool, err error) *apiErro
 		return refuse(http.StatusBadRequest, oauth.CodeInvalidGrant, f.Error())
 	}
 	b.Log.ErrorContext(r.Context(), "request failed", "pool", pool.Name, "path", r.URL.Path, "err", err)
-	if f.Kind == fault.Unavailable || f.Kind == fault.Throttled {
+	if f.Kind == fault.Unavailable || f.Kind == fault.Throttled || f.Kind == fault.Upstream {
 		return refuse(http.StatusServiceUnavailable, oauth.CodeTemporarilyUnavailable, f.Error())
 	}
 	return refuse(http.StatusInternalServerError, oauth.CodeServerError, f.Error())

@@ -38,9 +38,9 @@ func deviceForm(pool userpool.Pool, brand browser.Brand, who login.Login, typed 
 func deviceDecision(pool userpool.Pool, brand browser.Brand, who login.Login, client userpool.Client, d userpool.Device, typed, token string) browser.Decision {
 	code, _ := userpool.ParseUserCode(typed) // it was just found by it
 	return browser.Decision{
-		Brand: brand, Title: browser.Text{EN: "Allow this device?", ZH: "是否允许此设备？"}, Who: client.Name,
+		Brand: brand, Title: browser.Text{EN: "Allow this device?", ZH: "是否允许此设备？"}, Who: client.Title(),
 		Text:  browser.Text{EN: "On a device, this application asks to:", ZH: "此应用在一台设备上请求："},
-		Items: scopeItems(d.Scopes),
+		Items: askedItems(d.Scopes, d.Resources),
 		Facts: []browser.Fact{
 			{Label: browser.Text{EN: "Code on the device", ZH: "设备上的验证码"}, Values: []string{code.String()}},
 			{Label: browser.Text{EN: "The device asked from", ZH: "设备的请求来源"}, Values: slices.DeleteFunc([]string{d.Address, d.Agent}, func(s string) bool { return s == "" })},

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/registration"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
@@ -32,6 +33,11 @@ type metadata struct {
 	SubjectTypes          []string `json:"subject_types_supported"`
 	IDTokenAlgorithms     []string `json:"id_token_signing_alg_values_supported"`
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
+	AuthAlgorithms        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	PushedEndpoint        string   `json:"pushed_authorization_request_endpoint"`
+	RequirePushed         bool     `json:"require_pushed_authorization_requests"` // of all clients
+	RegistrationEndpoint  string   `json:"registration_endpoint,omitempty"`
+	MetadataDocuments     bool     `json:"client_id_metadata_document_supported"`
 	ChallengeMethods      []string `json:"code_challenge_methods_supported"`
 	Claims                []string `json:"claims_supported"`
 	Prompts               []string `json:"prompt_values_supported"`
@@ -61,9 +67,9 @@ func (e discovery) serve(w http.ResponseWriter, _ *http.Request, pool userpool.P
 
 func (e discovery) metadata(pool userpool.Pool) metadata {
 	issuer := e.Issuer(pool)
-	confidential := []string{oauth.ClientSecretBasic, oauth.ClientSecretPost}
+	confidential := []string{oauth.ClientSecretBasic, oauth.ClientSecretPost, oauth.PrivateKeyJWT}
 	all := append(slices.Clone(confidential), oauth.ClientAuthNone)
-	return metadata{
+	m := metadata{
 		Issuer:                issuer,
 		AuthorizationEndpoint: issuer + "/authorize",
 		TokenEndpoint:         issuer + "/oauth/token",
@@ -83,12 +89,19 @@ func (e discovery) metadata(pool userpool.Pool) metadata {
 		SubjectTypes:          []string{"public"},
 		IDTokenAlgorithms:     userpool.Algorithms(),
 		TokenAuthMethods:      all,
+		AuthAlgorithms:        registration.AssertionAlgorithms(),
+		PushedEndpoint:        issuer + "/par",
+		MetadataDocuments:     pool.Settings.MetadataDocuments,
 		ChallengeMethods:      []string{oauth.ChallengeS256},
 		Claims: []string{"iss", "sub", "aud", "iat", "exp", "auth_time", "nonce", "at_hash", "acr", "amr", "sid", "name", "preferred_username", "email",
-			"email_verified", "phone_number", "groups"},
+			"email_verified", "phone_number", "groups", "attributes"},
 		Prompts:        []string{oauth.PromptNone, oauth.PromptLogin, oauth.PromptConsent, promptSelectAccount},
 		ResponseIssuer: true, BackchannelLogout: true, BackchannelSession: true,
 	}
+	if pool.Settings.DynamicRegistration {
+		m.RegistrationEndpoint = issuer + "/register"
+	}
+	return m
 }
 
 // wellKnown are the addresses of the metadata. Those without the pool's path in

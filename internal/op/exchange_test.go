@@ -105,7 +105,6 @@ func TestExchange(t *testing.T) {
 func TestHostileExchange(t *testing.T) {
 	w := newWorld(t)
 	w.allowExchange()
-	w.edit("staff", "app", func(c *userpool.Client) { c.Grants = append(c.Grants, oauth.GrantTokenExchange) })
 	p := w.person()
 	p.logIn("staff")
 	a := w.good(w.redeem("staff", "chat", p.code(w.ask("staff", "scope", "openid profile"))))
@@ -185,7 +184,6 @@ func TestClientCredentials(t *testing.T) {
 		t.Errorf("userinfo of a client: %d", shown.status)
 	}
 	w.bad("revocation", w.call("staff", "mail", "/oauth/revoke", url.Values{"token": {all.Access}}), 400, "unsupported_token_type")
-	w.edit("staff", "app", func(c *userpool.Client) { c.Grants = append(c.Grants, oauth.GrantClientCredentials) })
 	w.bad("a public client", w.grant("staff", "app", oauth.GrantClientCredentials), 400, "unauthorized_client")
 	w.bad("a client without the grant", w.grant("staff", "chat", oauth.GrantClientCredentials), 400, "unauthorized_client")
 	w.bad("a person's scope", w.grant("staff", "mail", oauth.GrantClientCredentials, "scope", "openid"), 400, "invalid_scope")
@@ -208,6 +206,9 @@ func TestResources(t *testing.T) {
 	p.logIn("staff")
 	ask := func(resources ...string) string {
 		return w.ask("staff") + "&" + url.Values{"resource": resources}.Encode()
+	}
+	if shown := p.get(ask(calendar)); !strings.Contains(shown.body, "Act for you at another service") || !strings.Contains(shown.body, calendar) {
+		t.Errorf("the consent page does not name the resource: %s", shown.body)
 	}
 	both := w.good(w.redeem("staff", "chat", p.code(ask(calendar, "https://a.example/"))))
 	if aud, ok := w.claims(both.Access)["aud"].([]any); !ok || len(aud) != 2 {

@@ -33,12 +33,15 @@ type profile struct {
 	EmailVerified     *bool    `json:"email_verified,omitempty"`
 	PhoneNumber       string   `json:"phone_number,omitempty"`
 	Groups            []string `json:"groups,omitempty"`
+	// Attributes are what the operator knows of the user besides. They are one claim, so that none of them
+	// is taken for a claim of another meaning; and they are not in access tokens, which travel in headers.
+	Attributes map[string]string `json:"attributes,omitempty"`
 }
 
 func profileOf(u userpool.User, scopes name.Scopes) profile {
 	var p profile
 	if scopes.Has(oauth.ScopeProfile) {
-		p.Name, p.PreferredUsername = u.Title(), u.UserName
+		p.Name, p.PreferredUsername, p.Attributes = u.Title(), u.UserName, u.Attributes
 	}
 	if scopes.Has(oauth.ScopeEmail) && u.Email != "" {
 		p.Email, p.EmailVerified = u.Email, &u.EmailVerified
@@ -158,6 +161,7 @@ func (m minter) access(ctx context.Context, o order) (tokens, error) {
 		Issuer: m.Issuer(o.pool), Subject: o.user.ID, Audience: o.audience, ClientID: o.client.ID, Scope: o.scopes.String(),
 		IssuedAt: now.Unix(), ExpiresAt: ends.Unix(), ID: accessTokenID(o.family), Actor: o.actor, loginClaims: loginOf(o.family), profile: profileOf(o.user, o.scopes),
 	}
+	claims.Attributes = nil
 	if o.user.ID == "" {
 		claims.Subject = o.client.ID // RFC 9068, section 2.2
 	}

@@ -4,7 +4,9 @@
 // PKCE. An authorization request stays in the browser: it travels as the return
 // address of the login page and as a hidden input of the consent page, is bound
 // to the browser there by the form's token, and is checked from the start each
-// time it comes back. So nothing is stored before a person has logged in.
+// time it comes back. So nothing is stored before a person has logged in, except
+// what a client pushed (RFC 9126): then the browser carries the reference, in the
+// same way.
 package op
 
 import (
@@ -17,7 +19,9 @@ import (
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/registration"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
@@ -42,15 +46,25 @@ type Provider struct {
 	Keys     Keys
 	Throttle *signin.Throttle // of guesses at the codes of devices
 	Guard    *guard.Guard
+
+	Pushed         userpool.PushedRequests
+	Assertions     userpool.Assertions
+	Registrations  userpool.Registrations
+	Outbound       *outbound.Client // to the keys and metadata documents of clients
+	ClientThrottle *signin.Throttle // of clients: another one than that of people, who may share their addresses
 }
 
 // Mount adds the endpoints to mux.
 func (p *Provider) Mount(mux *http.ServeMux) {
 	b := base{p.Base}
 	keys := &poolKeys{keys: p.Keys, now: p.Now, byPool: map[string]cachedKeys{}}
-	requests := requestParser{clients: p.Clients}
-	answers := answerer{base: b, codes: p.Codes, guard: p.Guard}
-	auth := clientAuth{p.Clients, p.Guard}
+	found := clients{p.Clients, p.Pools, registration.NewDocuments(p.Outbound, p.Now), p.Guard}
+	pushed := pushedRequests{b, p.Pushed, p.Guard}
+	requests := requestParser{found, pushed}
+	answers := answerer{b, p.Codes, p.Guard, found, pushed}
+	jwts := assertions{b, p.Assertions, p.Guard, &clientKeys{fetch: p.Outbound.Fetch, now: p.Now, byURI: map[string]*jwt.Issuer{}}}
+	auth := clientAuth{b, found, p.Guard, p.ClientThrottle, jwts}
+	registering := register{b, p.Clients, p.Registrations, p.Guard, p.ClientThrottle}
 	access := accessTokens{b, keys, p.Users, p.Clients, p.Families}
 	devices := devicePage{b, p.Logins, p.Clients, p.Devices, p.Consents, p.Throttle, p.Guard}
 	grants := p.grants(minter{base: b, keys: keys}, access)
@@ -70,6 +84,11 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 		{"POST /oauth/token", b.api(token{auth, grants}.serve)},
 		{"POST /oauth/introspect", b.api(introspect{auth, access, p.Families, b}.serve)},
 		{"POST /oauth/revoke", b.api(revoke{auth, access, p.Families, p.Guard, b}.serve)},
+		{"POST /par", b.api(push{auth, requests, p.Pushed}.serve)},
+		{"POST /register", b.api(registering.create)},
+		{"GET /register/{client}", b.api(registering.read)},
+		{"PUT /register/{client}", b.api(registering.update)},
+		{"DELETE /register/{client}", b.api(registering.remove)},
 		{"GET /userinfo", b.api(userInfo{b, access}.serve)},
 		{"POST /userinfo", b.api(userInfo{b, access}.serve)},
 		{"GET /logout", b.Page(logout{b, p.Logins, p.Clients, keys}.show)},

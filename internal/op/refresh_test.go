@@ -233,7 +233,7 @@ func TestWhatEndsRefreshing(t *testing.T) {
 		"new password": func(w *world, _ *person, _ answer) {
 			w.editUser(func(u *userpool.User) { u.PasswordChangedAt = w.now() })
 		},
-		"lost scopes": func(w *world, _ *person, _ answer) {
+		"no grant": func(w *world, _ *person, _ answer) {
 			w.edit("staff", "chat", func(c *userpool.Client) { c.Grants = []string{oauth.GrantAuthorizationCode} })
 		},
 		"deletion": func(w *world, _ *person, _ answer) {
@@ -258,7 +258,7 @@ func TestWhatEndsRefreshing(t *testing.T) {
 			if shown := w.refresh("staff", "chat", a.Refresh); shown.status != 400 {
 				t.Errorf("%d %s", shown.status, shown.body)
 			}
-			if active, _ := w.active("staff", "chat", a.Refresh); active && what != "lost scopes" {
+			if active, _ := w.active("staff", "chat", a.Refresh); active && what != "no grant" {
 				t.Error("the token is told to hold")
 			}
 		})

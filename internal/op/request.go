@@ -29,7 +29,8 @@ type authRequest struct {
 	nonce       string
 	challenge   string // PKCE, S256; empty: none
 	prompts     []string
-	maxAge      time.Duration // negative: any
+	maxAge      time.Duration   // negative: any
+	pushed      userpool.Pushed // that raw refers to; zero: raw is the request
 }
 
 func (a authRequest) prompt(p string) bool { return slices.Contains(a.prompts, p) }
@@ -44,17 +45,52 @@ type redirectError struct {
 func (e *redirectError) Error() string { return e.err.Error() }
 
 // requestParser reads authorization requests.
-type requestParser struct{ clients userpool.Clients }
+type requestParser struct {
+	clients userpool.Clients
+	pushed  pushedRequests
+}
 
-// parse reads the parameters of a request. As long as client and redirect URI
+// parse reads a request as a browser brings it: its parameters, or a reference to
+// those that the client has pushed.
+func (p requestParser) parse(ctx context.Context, pool userpool.Pool, raw string) (authRequest, error) {
+	q, err := parseQuery(raw)
+	if err != nil {
+		return authRequest{}, err
+	}
+	if strings.HasPrefix(q.Get("request_uri"), oauth.PushedPrefix) {
+		return p.refer(ctx, pool, q)
+	}
+	a, err := p.parameters(ctx, pool, raw)
+	if err == nil && a.client.RequirePushed {
+		return authRequest{}, &redirectError{a, oauth.NewError(oauth.CodeInvalidRequest, "this client must push its authorization requests")}
+	}
+	return a, err
+}
+
+// refer reads the request that q refers to.
+func (p requestParser) refer(ctx context.Context, pool userpool.Pool, q url.Values) (authRequest, error) {
+	v, err := p.pushed.find(ctx, pool, q.Get("client_id"), q.Get("request_uri"))
+	if err != nil {
+		return authRequest{}, err
+	}
+	a, err := p.parameters(ctx, pool, v.Parameters)
+	a.raw, a.pushed = reference(q), v
+	return a, err
+}
+
+func parseQuery(raw string) (url.Values, error) {
+	if len(raw) > poolpage.MaxRequest {
+		return nil, fault.New(fault.TooLarge, "request_too_large", "the authorization request is larger than %d bytes", poolpage.MaxRequest)
+	}
+	return oauth.ParseQuery(raw, paramResource)
+}
+
+// parameters reads the parameters of a request. As long as client and redirect URI
 // are not both known to be right, an error is a *poolpage.Error: redirecting to an
 // address that came with the request would make Deputy an open redirector (RFC
 // 9700, section 4.11). After that it is a *redirectError.
-func (p requestParser) parse(ctx context.Context, pool userpool.Pool, raw string) (authRequest, error) {
-	if len(raw) > poolpage.MaxRequest {
-		return authRequest{}, fault.New(fault.TooLarge, "request_too_large", "the authorization request is larger than %d bytes", poolpage.MaxRequest)
-	}
-	q, err := oauth.ParseQuery(raw, paramResource)
+func (p requestParser) parameters(ctx context.Context, pool userpool.Pool, raw string) (authRequest, error) {
+	q, err := parseQuery(raw)
 	if err != nil {
 		return authRequest{}, err
 	}
@@ -97,7 +133,7 @@ func redirectMismatch(c userpool.Client, came string) error {
 		Mood: browser.Failure, Title: poolpage.BadRequest(), Code: "redirect_uri_mismatch",
 		Text: browser.Text{EN: "redirect_uri is not one of the addresses registered for this application.", ZH: "redirect_uri 不在该应用已注册的回调地址之列。"},
 		Facts: []browser.Fact{
-			{Label: browser.Text{EN: "Application", ZH: "应用"}, Values: []string{c.Name}},
+			{Label: browser.Text{EN: "Application", ZH: "应用"}, Values: []string{c.Title()}},
 			{Label: browser.Text{EN: "redirect_uri that came", ZH: "收到的 redirect_uri"}, Values: []string{name.Clip(came, 400)}},
 			{Label: browser.Text{EN: "Registered", ZH: "已注册"}, Values: c.RedirectURIs},
 		},
@@ -202,8 +238,13 @@ func (a *authRequest) fillPrompt(q url.Values) *oauth.Error {
 // promptSelectAccount is answered with the login page: there people choose.
 const promptSelectAccount = "select_account"
 
-// needsLogin reports whether the who, if there is one, is not enough.
+// needsLogin reports whether the who, if there is one, is not enough. Who has
+// logged in since the request was pushed has done what it asks for: unlike
+// parameters in a browser, it cannot be made to ask no more (see afterLogin).
 func (a authRequest) needsLogin(l login.Login, loggedIn bool, now time.Time) bool {
+	if loggedIn && a.pushed.ID != "" && !l.Session.AuthTime.Before(a.pushed.CreatedAt) {
+		return false
+	}
 	return !loggedIn || a.prompt(oauth.PromptLogin) || a.prompt(promptSelectAccount) ||
 		(a.maxAge >= 0 && now.Sub(l.Session.AuthTime) > a.maxAge)
 }
@@ -211,6 +252,9 @@ func (a authRequest) needsLogin(l login.Login, loggedIn bool, now time.Time) boo
 // afterLogin returns the request's parameters without what a login fulfils:
 // with it, the browser would be sent to the login page again and again.
 func (a authRequest) afterLogin() string {
+	if a.pushed.ID != "" {
+		return a.raw
+	}
 	q, err := url.ParseQuery(a.raw)
 	if err != nil {
 		return a.raw // cannot be: it was parsed before

@@ -8,26 +8,34 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/registration"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
 // This file has what people read, in both languages.
 
 func consentPage(pool userpool.Pool, brand browser.Brand, a authRequest, l login.Login, token string) browser.Decision {
-	return browser.Decision{
-		Brand: brand, Title: browser.Text{EN: "Allow access?", ZH: "是否允许访问？"}, Who: a.client.Name,
+	d := browser.Decision{
+		Brand: brand, Title: browser.Text{EN: "Allow access?", ZH: "是否允许访问？"}, Who: a.client.Title(),
 		Text:   browser.Text{EN: "This application asks to:", ZH: "此应用请求："},
 		Note:   browser.Textf("You are logged in as %s. Your answer is sent to %s.", "你已登录为 %s。你的选择将发送至 %s。", l.Title, a.redirectURI),
 		Action: poolpage.Path(pool.Name, "/consent"), Targets: []string{a.redirectURI},
 		Allow:  browser.Text{EN: "Allow access", ZH: "允许访问"},
 		Hidden: []browser.Hidden{{Name: browser.FormField, Value: token}, {Name: "request", Value: a.raw}},
-		Items:  scopeItems(a.scopes),
+		Items:  askedItems(a.scopes, a.resources),
 	}
+	if a.client.Origin == userpool.ByDocument { // its name is what it says itself; its address is what it has
+		d.Who = registration.Host(a.client.ID)
+		if a.client.DisplayName != "" {
+			d.Text = browser.Textf("This application, which calls itself “%s”, asks to:", "此应用自称“%s”，请求：", a.client.DisplayName)
+		}
+	}
+	return d
 }
 
-// scopeItems are scopes in words: those that the pool knows in the order in which
-// they make sense, then those of resources.
-func scopeItems(scopes name.Scopes) []browser.Item {
+// askedItems are scopes in words: those that the pool knows in the order in which
+// they make sense, then those of resources; and then the resources.
+func askedItems(scopes name.Scopes, resources []string) []browser.Item {
 	var items []browser.Item
 	known := userpool.KnownScopes()
 	of := slices.DeleteFunc(scopes.List(), func(s string) bool { return slices.Contains(known, s) })
@@ -35,6 +43,9 @@ func scopeItems(scopes name.Scopes) []browser.Item {
 		if scopes.Has(scope) {
 			items = append(items, browser.Item{Title: scopeText(scope), Detail: scope})
 		}
+	}
+	for _, resource := range resources {
+		items = append(items, browser.Item{Title: browser.Text{EN: "Act for you at another service", ZH: "代表你访问其他服务"}, Detail: resource})
 	}
 	return items
 }
@@ -60,7 +71,7 @@ func scopeText(scope string) browser.Text {
 
 func logoutPage(pool userpool.Pool, brand browser.Brand, q logoutRequest, l login.Login, token string) browser.Decision {
 	d := browser.Decision{
-		Brand: brand, Title: browser.Text{EN: "Log out?", ZH: "是否退出登录？"}, Who: q.client.Name,
+		Brand: brand, Title: browser.Text{EN: "Log out?", ZH: "是否退出登录？"}, Who: q.client.Title(),
 		Text:   browser.Textf("You are logged in as %s.", "你已登录为 %s。", l.Title),
 		Action: poolpage.Path(pool.Name, "/logout/confirm"),
 		Allow:  browser.Text{EN: "Log out", ZH: "退出登录"}, Deny: browser.Text{EN: "Stay logged in", ZH: "保持登录"},

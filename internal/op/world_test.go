@@ -2,6 +2,7 @@ package op_test
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"html"
@@ -25,6 +26,7 @@ import (
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/op"
+	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
@@ -43,16 +45,19 @@ const (
 // user "zhang" and the clients "chat" (web) and "app" (public) each, besides the
 // pool staff's client "mail" (web).
 type world struct {
-	t       testing.TB
-	mux     *http.ServeMux
-	url     string
-	stores  storetest.Pools
-	guard   *guard.Guard
-	logins  *login.Logins
-	site    *browser.Site
-	secrets map[string]secret.Text // by client id
-	mu      sync.Mutex
-	ahead   time.Duration // of the provider's clock
+	t         testing.TB
+	keys      *keyring
+	url       string
+	stores    storetest.Pools
+	guard     *guard.Guard
+	logins    *login.Logins
+	site      *browser.Site
+	away      *httptest.Server // another machine: documents and keys of clients
+	elsewhere *http.ServeMux   // what is there
+	outbound  *outbound.Client
+	secrets   map[string]secret.Text // by client id
+	mu        sync.Mutex
+	ahead     time.Duration // of the provider's clock
 }
 
 // keyring is a source of signing keys: one per owner and algorithm.
@@ -100,7 +105,10 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	}))
 	t.Cleanup(server.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, mux: mux, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
+	w := &world{t: t, keys: &keyring{keys: map[string][]jwt.Key{}}, url: server.URL, stores: stores, secrets: map[string]secret.Text{}}
+	w.elsewhere = http.NewServeMux()
+	w.away = httptest.NewTLSServer(w.elsewhere)
+	t.Cleanup(w.away.Close)
 	w.guard = &guard.Guard{Log: w.stores.Log, Now: w.now}
 	var err error
 	w.site, err = browser.NewSite(w.url, "id")
@@ -109,11 +117,17 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	w.must(err)
 	pages.Mount(mux)
 	w.logins = &login.Logins{PublicURL: w.url, Site: w.site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
+	roots := x509.NewCertPool()
+	roots.AddCert(w.away.Certificate())
+	w.outbound, err = outbound.New(outbound.Config{Allow: []string{w.away.Listener.Addr().String()}, Roots: roots, Timeout: 2 * time.Second})
+	w.must(err)
+	t.Cleanup(w.outbound.Close)
 	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
 	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn}).Mount(mux)
 	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
-		Keys: &keyring{keys: map[string][]jwt.Key{}}, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
+		Pushed: w.stores, Assertions: w.stores, Registrations: w.stores, Outbound: w.outbound, ClientThrottle: signin.NewThrottle(w.now),
+		Keys: w.keys, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
 	hash, err := signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)

@@ -40,6 +40,12 @@ func TestDecide(t *testing.T) {
 		{agent, "provider.create", "p", false},
 		{agent, "user.create", "p", false},
 
+		{client, "pushed.create", "p", true},
+		{client, "client.update", "p", true},
+		{client, "client.authenticate", "p", false},
+		{client, "user.create", "p", false},
+		{client, "credential.release", "p", false},
+
 		{person, "authorization.open", "p", true},
 		{person, "session.create", "p", true},
 		{person, "agent.invoke", "p", true},

@@ -128,6 +128,11 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.onClose(func() { _ = breached.Close() }) // only read
 	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(runtime.GOMAXPROCS(0)), Breached: breached}
+	out, err := outbound.New(outbound.Config{Allow: c.AllowOutbound, UserAgent: "deputy/" + c.Version, Log: log})
+	if err != nil {
+		return err
+	}
+	s.onClose(out.Close)
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
 	throttle := signin.NewThrottle(c.Now)
@@ -143,7 +148,8 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
 	security := &account.Security{Base: base, Logins: logins, SignIn: signIn}
-	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring, Throttle: throttle, Guard: s.guard}
+	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring,
+		Pushed: pools, Assertions: pools, Registrations: pools, Outbound: out, Throttle: throttle, ClientThrottle: signin.NewThrottle(c.Now), Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
@@ -151,11 +157,6 @@ func (s *Server) build(ctx context.Context) error {
 	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready()
 
 	// Credentials: what may be given to whom.
-	out, err := outbound.New(outbound.Config{Allow: c.AllowOutbound, UserAgent: "deputy/" + c.Version, Log: log})
-	if err != nil {
-		return err
-	}
-	s.onClose(out.Close)
 	catalogue, err := vendor.Builtin()
 	if err != nil {
 		return err
@@ -216,7 +217,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords,
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords, Factors: factors,
 		Clients:   pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,

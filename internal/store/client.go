@@ -14,6 +14,7 @@ const clientColumns = `pool, id, name, type, secret_hash, redirect_uris, logout_
 
 // clientSettings is what of a client nothing is ever looked for by.
 type clientSettings struct {
+	DisplayName          string                `json:"displayName,omitempty"`
 	Origin               userpool.ClientOrigin `json:"origin"`
 	AuthMethod           string                `json:"authMethod"`
 	Keys                 string                `json:"keys,omitempty"`
@@ -33,6 +34,7 @@ func scanClient(c *userpool.Client) func(scanner) error {
 		var v clientSettings
 		err := sc.Scan(&c.Pool, &c.ID, &c.Name, &c.Type, &c.SecretHash, jsonText{&c.RedirectURIs}, jsonText{&c.PostLogoutRedirectURIs}, scopesText{&c.Scopes}, &c.AccessTokenLifetime,
 			jsonText{&v}, timeMS{&c.CreatedAt}, &c.Version)
+		c.DisplayName = v.DisplayName
 		c.Origin, c.AuthMethod, c.Keys, c.KeysURI, c.Algorithm, c.Grants = v.Origin, v.AuthMethod, v.Keys, v.KeysURI, v.Algorithm, v.Grants
 		c.BackchannelLogoutURI, c.Audiences, c.RequirePushed = v.BackchannelLogoutURI, v.Audiences, v.RequirePushed
 		c.RefreshLifetime, c.RefreshIdle, c.RegistrationHash = v.RefreshLifetime, v.RefreshIdle, v.RegistrationHash
@@ -42,18 +44,20 @@ func scanClient(c *userpool.Client) func(scanner) error {
 
 // CreateClient implements [userpool.Clients].
 func (s UserPools) CreateClient(ctx context.Context, p guard.Permit, c userpool.Client) error {
+	return s.DB.change(ctx, p, userpool.ActionCreateClient, c.Resource(), func(ctx context.Context, tx *txn) error { return insertClient(ctx, tx, c) })
+}
+
+func insertClient(ctx context.Context, tx *txn, c userpool.Client) error {
 	uris, logout, settings, err := clientJSON(c)
 	if err != nil {
 		return err
 	}
-	return s.DB.change(ctx, p, userpool.ActionCreateClient, c.Resource(), func(ctx context.Context, tx *txn) error {
-		if err := lockUserPool(ctx, tx, c.Pool); err != nil {
-			return err
-		}
-		return must(ctx, tx, userpool.Exists("client", c.Name),
-			`INSERT INTO clients (`+clientColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1) ON CONFLICT DO NOTHING`,
-			c.Pool, c.ID, c.Name, string(c.Type), c.SecretHash, uris, logout, c.Scopes.String(), int64(c.AccessTokenLifetime), settings, ms(c.CreatedAt))
-	})
+	if err := lockUserPool(ctx, tx, c.Pool); err != nil {
+		return err
+	}
+	return must(ctx, tx, userpool.Exists("client", c.Name),
+		`INSERT INTO clients (`+clientColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1) ON CONFLICT DO NOTHING`,
+		c.Pool, c.ID, c.Name, string(c.Type), c.SecretHash, uris, logout, c.Scopes.String(), int64(c.AccessTokenLifetime), settings, ms(c.CreatedAt))
 }
 
 // clientJSON returns what of c is stored as JSON.
@@ -65,7 +69,7 @@ func clientJSON(c userpool.Client) (uris, logout, settings string, err error) {
 		return "", "", "", err
 	}
 	settings, err = toJSON(clientSettings{
-		c.Origin, c.AuthMethod, c.Keys, c.KeysURI, c.Algorithm, c.Grants, c.BackchannelLogoutURI, c.Audiences, c.RequirePushed,
+		c.DisplayName, c.Origin, c.AuthMethod, c.Keys, c.KeysURI, c.Algorithm, c.Grants, c.BackchannelLogoutURI, c.Audiences, c.RequirePushed,
 		c.RefreshLifetime, c.RefreshIdle, c.RegistrationHash,
 	})
 	return uris, logout, settings, err

@@ -58,7 +58,7 @@ func (c *remembered[K, V]) find(k K, read func() (V, error)) (V, error) {
 
 // loginKinds are the kinds of resource whose changes leave pools and clients as
 // they are. They are most of what a pool writes.
-func loginKinds() []string { return []string{"code", "consent", "family", "session", "user"} }
+func loginKinds() []string { return []string{"code", "consent", "device", "family", "session", "user"} }
 
 // changed forgets what a change of r may have changed.
 func (db *DB) changed(r guard.Resource) {

@@ -110,12 +110,16 @@ func (s UserPools) Sweep(ctx context.Context, p guard.Permit, t time.Time) (int,
 		if err != nil {
 			return 0, err
 		}
+		clients, err := sweepClients(ctx, tx, t)
+		if err != nil {
+			return 0, err
+		}
 		devices, err := exec(ctx, tx, sweepDevices, ms(t))
 		if err != nil {
 			return 0, err
 		}
 		families, err := sweepFamilies(ctx, tx, t)
-		return sessions + codes + devices + families, err
+		return sessions + codes + clients + devices + families, err
 	})
 }
 

@@ -143,7 +143,10 @@ func (s UserPools) SetPassword(ctx context.Context, p guard.Permit, u userpool.U
 		err := must(ctx, tx, userpool.Changed("user", u.ID),
 			`UPDATE users SET password_hash = $1, former_passwords = $2, password_changed = $3, must_change = $4, version = version + 1 WHERE pool = $5 AND id = $6 AND version = $7`,
 			u.PasswordHash.RevealString(), former, ms(u.PasswordChangedAt), u.MustChangePassword, u.Pool, u.ID, u.Version)
-		return changedOrGone(ctx, tx, err, "user", u.Pool, u.ID, countUser)
+		if err != nil {
+			return changedOrGone(ctx, tx, err, "user", u.Pool, u.ID, countUser)
+		}
+		return endVoid(ctx, tx, p, u)
 	})
 }
 

@@ -22,6 +22,7 @@ type Settings struct {
 	Recovery            bool           `json:"recovery"`            // a user may set a new password by proving his e-mail address
 	DynamicRegistration bool           `json:"dynamicRegistration"` // clients may register themselves with an initial access token (RFC 7591)
 	MetadataDocuments   bool           `json:"metadataDocuments"`   // a client_id may be the URL of a Client ID Metadata Document
+	Open                OpenClients    `json:"open"`                // what clients that registered themselves or are documents may have
 	Look                Look           `json:"look"`                //
 }
 
@@ -30,6 +31,14 @@ type PasswordPolicy struct {
 	MinLength      int  `json:"minLength"`      // characters; at least [MinPassword]
 	History        int  `json:"history"`        // how many former passwords are refused
 	RefuseBreached bool `json:"refuseBreached"` // those that are on a list of known ones are refused
+}
+
+// OpenClients is what clients that no operator made may have, besides the
+// scopes of [KnownScopes]. A pool that is the authorization server of MCP servers
+// names their scopes and resource URIs here.
+type OpenClients struct {
+	Scopes    []string `json:"scopes"`
+	Audiences []string `json:"audiences"`
 }
 
 // FactorPolicy says whether users have a second factor.
@@ -88,6 +97,12 @@ func (s Settings) Check() error {
 	if !slices.Contains([]FactorPolicy{FactorOff, FactorOptional, FactorRequired}, s.SecondFactor) {
 		return fault.New(fault.Invalid, "second_factor_invalid", "the policy %q for second factors is not known", name.Clip(string(s.SecondFactor), 40)).
 			WithFix("choose %s, %s or %s", FactorOff, FactorOptional, FactorRequired)
+	}
+	if _, err := name.NewScopes(s.Open.Scopes...); err != nil {
+		return err
+	}
+	if err := checkAudiences(s.Open.Audiences); err != nil {
+		return err
 	}
 	return s.Look.check()
 }

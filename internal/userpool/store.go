@@ -94,7 +94,7 @@ type Sessions interface {
 	// EndSessions removes all sessions of a user but the one with the id except, which may be empty;
 	// ActionEndSession on the user's Resource. It returns those that it removed.
 	EndSessions(ctx context.Context, p guard.Permit, pool, userID, except string) ([]Session, error)
-	// Sweep removes the sessions, codes, devices' requests and families of all pools whose end is before t, returning how many;
+	// Sweep removes what of all pools ended before t: sessions, codes, devices' requests, families and what clients left behind, returning how many;
 	// ActionSweep on SweepResource. The entry is committed only when something was removed.
 	Sweep(ctx context.Context, p guard.Permit, t time.Time) (int, error)
 }
@@ -161,6 +161,9 @@ type Stores interface {
 	LogoutNotices
 	Consents
 	Groups
+	PushedRequests
+	Assertions
+	Registrations
 }
 
 // NotFound returns the fault for something that is not there. what is the
@@ -196,6 +199,10 @@ func title(kind string) string {
 		return "user pool"
 	case "code":
 		return "authorization code"
+	case "pushed":
+		return "pushed authorization request"
+	case "initial_token":
+		return "initial access token"
 	case "device":
 		return "device code"
 	default:

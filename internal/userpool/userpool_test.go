@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
@@ -81,6 +83,26 @@ func TestCheckClient(t *testing.T) {
 		"too many URIs":       func(c *userpool.Client) { c.RedirectURIs = make([]string, 21) },
 		"no scope":            func(c *userpool.Client) { c.Scopes = name.Scopes{} },
 		"lifetime too short":  func(c *userpool.Client) { c.AccessTokenLifetime = time.Second },
+		"display name":        func(c *userpool.Client) { c.DisplayName = "a\u202eb" },
+		"method not known":    func(c *userpool.Client) { c.AuthMethod = "client_secret_jwt" },
+		"no method":           func(c *userpool.Client) { c.AuthMethod = "" },
+		"keys missing":        func(c *userpool.Client) { c.AuthMethod, c.SecretHash = oauth.PrivateKeyJWT, "" },
+		"keys twice":          func(c *userpool.Client) { c.Keys, c.KeysURI = publicKeys(t), "https://a.example/keys" },
+		"no key among keys":   func(c *userpool.Client) { c.Keys = `{"keys":[]}` },
+		"keys not JSON":       func(c *userpool.Client) { c.Keys = "{" },
+		"symmetric key":       func(c *userpool.Client) { c.Keys = `{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}` },
+		"keys at plain http":  func(c *userpool.Client) { c.KeysURI = "http://a.example/keys" },
+		"no grant":            func(c *userpool.Client) { c.Grants = nil },
+		"unknown grant":       func(c *userpool.Client) { c.Grants = []string{"password"} },
+		"grant twice":         func(c *userpool.Client) { c.Grants = []string{"authorization_code", "authorization_code"} },
+		"refresh alone":       func(c *userpool.Client) { c.Grants = []string{"refresh_token"} },
+		"logout by ftp":       func(c *userpool.Client) { c.BackchannelLogoutURI = "ftp://a.example/" },
+		"audience with space": func(c *userpool.Client) { c.Audiences = []string{"a b"} },
+		"audience twice":      func(c *userpool.Client) { c.Audiences = []string{"a", "a"} },
+		"too many audiences":  func(c *userpool.Client) { c.Audiences = manyNames(51) },
+		"public for itself": func(c *userpool.Client) {
+			c.Type, c.AuthMethod, c.SecretHash, c.Grants = userpool.Public, oauth.ClientAuthNone, "", []string{"client_credentials"}
+		},
 		"lifetime not stated": func(c *userpool.Client) { c.AccessTokenLifetime = 0 },
 	} {
 		c := good
@@ -89,6 +111,65 @@ func TestCheckClient(t *testing.T) {
 			t.Errorf("%s: accepted", what)
 		}
 	}
+}
+
+func TestAClientWithKeys(t *testing.T) {
+	c := userpool.NewClient("staff", "robot", userpool.Web, time.Now())
+	c.AuthMethod, c.Grants, c.Keys = oauth.PrivateKeyJWT, []string{oauth.GrantClientCredentials}, publicKeys(t)
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	c.Keys, c.KeysURI, c.Audiences = "", "https://robot.example/keys", manyNames(50)
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInitialTokens(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	good, value := userpool.NewInitialToken("staff", "CI", 3, time.Hour, now)
+	if err := good.Check(); err != nil || good.Hash != userpool.HashInitialToken(value) {
+		t.Error(err)
+	}
+	for what, edit := range map[string]func(*userpool.InitialToken){
+		"no uses":       func(v *userpool.InitialToken) { v.Uses = 0 },
+		"too many uses": func(v *userpool.InitialToken) { v.Uses = userpool.MaxInitialUses + 1 },
+		"too short":     func(v *userpool.InitialToken) { v.ExpiresAt = now.Add(time.Second) },
+		"too long":      func(v *userpool.InitialToken) { v.ExpiresAt = now.Add(userpool.MaxInitialLifetime + 1) },
+		"strange note":  func(v *userpool.InitialToken) { v.Note = "a\nb" },
+	} {
+		v := good
+		edit(&v)
+		if v.Check() == nil {
+			t.Errorf("%s: accepted", what)
+		}
+	}
+	c := userpool.Client{}
+	if c.RegistrationTokenIs(secret.Text{}) || c.RegistrationTokenIs(value) {
+		t.Error("a client that did not register itself has a registration token")
+	}
+	mine := userpool.NewRegistrationToken()
+	if c.RegistrationHash = userpool.HashRegistrationToken(mine); !c.RegistrationTokenIs(mine) || c.RegistrationTokenIs(value) || c.RegistrationTokenIs(secret.Text{}) {
+		t.Error("the registration token is told wrongly")
+	}
+}
+
+// publicKeys returns a key set of one public key.
+func publicKeys(t *testing.T) string {
+	t.Helper()
+	k, err := jwt.Generate(jwt.ES256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(jwt.NewSet(k).JWKS())
+}
+
+func manyNames(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("https://api.example/%d", i)
+	}
+	return list
 }
 
 func TestSessionsDie(t *testing.T) {

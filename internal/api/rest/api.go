@@ -20,6 +20,7 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/guard"
@@ -50,6 +51,7 @@ type API struct {
 	Sessions    userpool.Sessions
 	Clients     userpool.Clients
 	Passwords   *userpool.Passwords
+	Factors     *factor.Registry
 	Workloads   *workload.Registry
 	Providers   *provider.Registry
 	Vault       *vault.Vault

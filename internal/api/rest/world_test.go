@@ -18,6 +18,7 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/guard"
@@ -89,7 +90,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, db: db, launches: launches, log: log, api: &rest.API{
 		PublicURL: publicURL, IngressURL: "https://run.example", Version: "test", TrustDomain: "deputy.local",
 		Operators: &operator.Registry{Store: store.Operators{DB: db}, Guard: g, Now: time.Now}, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Clients: pools, Passwords: &userpool.Passwords{Hasher: userpool.NewHasher(1), Breached: breached}, Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Clients: pools, Passwords: &userpool.Passwords{Hasher: userpool.NewHasher(1), Breached: breached}, Factors: &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g}, Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
 		Providers: providers, Vault: v, Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow}, Flow: flow,
 		Agents: agents, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
 		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -26,8 +27,21 @@ type Replica struct {
 // PublicURL it is the address listened on.
 func Start(t testing.TB, c server.Config) *Replica {
 	t.Helper()
+	return start(t, c, func(*server.Config) {})
+}
+
+// StartNamed is Start with localhost for the host of the public URL: passkeys
+// need a name.
+func StartNamed(t testing.TB, c server.Config) *Replica {
+	t.Helper()
+	return start(t, c, func(c *server.Config) { c.PublicURL = strings.Replace("http://"+c.Listen, "127.0.0.1", "localhost", 1) })
+}
+
+func start(t testing.TB, c server.Config, name func(*server.Config)) *Replica {
+	t.Helper()
 	for range 5 {
 		c.Listen, c.IngressListen = freeAddress(t), freeAddress(t)
+		name(&c)
 		if r := try(t, c); r != nil {
 			return r
 		}

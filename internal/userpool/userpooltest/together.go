@@ -28,8 +28,20 @@ func (s *suite) writes() []write {
 	newCode.ID, newCode.Hash = "code_new", userpool.HashCode(secret.FromString("ac_new"))
 	consent := userpool.Consent{Pool: pool.Name, UserID: user.ID, ClientID: client.ID, Scopes: s.scopes("openid"), GrantedAt: start}
 	old, changes := s.addUser("staff", "old"), s.addUser("staff", "changes")
+	pushed, opened, taken := s.addPushed("staff"), s.addPushed("staff"), s.addPushed("staff")
+	pushed.ID, pushed.Hash = "par_new", userpool.HashPushed(secret.FromString("pr_new"))
+	token, dropped := s.addInitialToken("staff", 1, start), s.addInitialToken("staff", 1, start)
+	newToken := token
+	newToken.ID, newToken.Hash = "iat_new", userpool.HashInitialToken(secret.FromString("it_new"))
+	assertion := userpool.Assertion{Pool: "staff", ClientID: client.ID, Hash: userpool.HashAssertion("jti"), ExpiresAt: start}
 	ctx := s.ctx()
 	return []write{
+		{userpool.ActionCreatePushed, pushed.Resource(), func(p guard.Permit) error { return s.CreatePushed(ctx, p, pushed) }},
+		{userpool.ActionOpenPushed, opened.Resource(), func(p guard.Permit) error { return s.OpenPushed(ctx, p, "staff", opened.ID, start, start) }},
+		{userpool.ActionUsePushed, taken.Resource(), func(p guard.Permit) error { return s.UsePushed(ctx, p, "staff", taken.ID) }},
+		{userpool.ActionUseAssertion, assertion.Resource(), func(p guard.Permit) error { return s.UseAssertion(ctx, p, assertion) }},
+		{userpool.ActionCreateInitialToken, newToken.Resource(), func(p guard.Permit) error { return s.CreateInitialToken(ctx, p, newToken) }},
+		{userpool.ActionDeleteInitialToken, dropped.Resource(), func(p guard.Permit) error { return s.DeleteInitialToken(ctx, p, "staff", dropped.ID) }},
 		{userpool.ActionCreatePool, newPool.Resource(), func(p guard.Permit) error { return s.CreatePool(ctx, p, newPool) }},
 		{userpool.ActionCreateUser, newMan.Resource(), func(p guard.Permit) error { return s.CreateUser(ctx, p, newMan) }},
 		{userpool.ActionUpdateUser, user.Resource(), func(p guard.Permit) error { return s.UpdateUser(ctx, p, user) }},

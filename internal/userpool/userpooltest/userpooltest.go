@@ -59,6 +59,11 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"plain/family sweep":             testFamilySweep,
 		"concurrent/one beginning":       testOneBeginning,
 		"concurrent/one advance":         testOneAdvance,
+		"plain/pushed requests":          testPushed,
+		"plain/initial tokens":           testInitialTokens,
+		"concurrent/one assertion":       testOneAssertion,
+		"concurrent/one use":             testOneUse,
+		"concurrent/uses of tokens":      testSpending,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t)
@@ -180,7 +185,7 @@ func (s *suite) newClient(pool, clientName string) userpool.Client {
 	c.RedirectURIs = []string{"https://b.example/callback", "https://a.example/callback"}
 	c.PostLogoutRedirectURIs = []string{"https://b.example/"}
 	c.Audiences, c.BackchannelLogoutURI, c.RequirePushed = []string{"https://api.example/"}, "https://b.example/logout", true
-	c.Keys, c.Algorithm, c.RegistrationHash = `{"keys":[]}`, "EdDSA", "hash"
+	c.DisplayName, c.Keys, c.Algorithm, c.RegistrationHash = "聊天 "+clientName, `{"keys":[]}`, "EdDSA", "hash"
 	return c
 }
 
