@@ -63,6 +63,7 @@ var table = []row{
 
 	{"internal/backchannel", 30, ""},
 	{"internal/signin", 30, ""},
+	{"internal/roster", 30, ""},
 	{"internal/consent", 30, ""},
 	{"internal/fleet", 30, ""},
 	{"internal/broker", 31, ""},
@@ -75,6 +76,7 @@ var table = []row{
 	{"internal/account", 41, ""},
 	{"internal/op", 41, ""},
 	{"internal/callback", 40, ""},
+	{"internal/scim", 40, ""},
 	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},
 	{"internal/ingress", 40, ""},
 	{"internal/fleet/process", 40, "golang.org/x/sys"},

@@ -1,10 +1,8 @@
-// Package account has the pages on which people see and change what is theirs: password and second factors.
 package account
 
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -13,15 +11,11 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
-	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
-
-// recent is how old a login may be that changes how its owner logs in.
-const recent = 10 * time.Minute
 
 // The paths of the pages, in a pool.
 const (
@@ -37,8 +31,7 @@ const (
 // Security serves the pages about password and second factors. All fields are
 // required.
 type Security struct {
-	poolpage.Base
-	Logins *login.Logins
+	Base
 	SignIn *signin.SignIn
 }
 
@@ -64,76 +57,8 @@ func (s *Security) Mount(mux *http.ServeMux) {
 	}
 }
 
-// visit is a request of somebody who is logged in.
-type visit struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	pool  userpool.Pool
-	login login.Login
-	brand browser.Brand
-}
-
 func (v visit) owner() factor.Owner {
 	return factor.Owner{Pool: v.pool.Name, UserID: v.login.User.ID}
-}
-
-func (v visit) path(p string) string { return poolpage.Path(v.pool.Name, p) }
-
-// when says how lately somebody must have logged in.
-type when bool
-
-const (
-	anytime  when = false
-	recently when = true
-)
-
-// as makes a page of somebody who is logged in, and lately if that is asked for.
-// Anybody else is sent to log in first, and comes back by GET: a form that was
-// sent meanwhile is not.
-func (s *Security) as(w when, do func(visit) error) poolpage.Serve {
-	return func(out http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
-		l, ok, err := s.Logins.SessionUser(r, s.Issuer(pool))
-		if err != nil {
-			return err
-		}
-		if ok && (w == anytime || s.Now().Sub(l.Session.AuthTime) <= recent) {
-			return do(visit{out, r, pool, l, s.Brand(pool)})
-		}
-		back := poolpage.Path(pool.Name, securityPath)
-		if r.Method == http.MethodGet {
-			back = r.URL.RequestURI()
-		}
-		to, err := s.Logins.LoginURL(s.Issuer(pool), back)
-		if err != nil {
-			return err
-		}
-		poolpage.Redirect(out, to)
-		return nil
-	}
-}
-
-// purpose binds a form to the login and to what it must not change.
-func (v visit) purpose(what ...string) []string {
-	return append([]string{"account", v.pool.Name, v.login.Binding}, what...)
-}
-
-// hidden is the token of a form for a purpose.
-func (s *Security) hidden(v visit, what ...string) browser.Hidden {
-	return browser.Hidden{Name: browser.FormField, Value: s.Site.FormToken(v.w, v.r, v.purpose(what...)...)}
-}
-
-// form reads a form that was made for a purpose, named by its own path and the
-// values of some of its fields.
-func (s *Security) form(v visit, path string, fields ...string) (url.Values, error) {
-	form, err := oauth.ParseForm(v.r, poolpage.MaxBody)
-	if err != nil {
-		return nil, err
-	}
-	what := []string{path}
-	for _, field := range fields {
-		what = append(what, form.Get(field))
-	}
-	return form, s.Site.CheckForm(v.r, form.Get(browser.FormField), v.purpose(what...)...)
 }
 
 // done goes back to the page with everything.

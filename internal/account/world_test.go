@@ -58,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	base := poolpage.Base{PublicURL: w.url, Site: site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: w.url, Site: site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
 	(&login.Handler{Base: base, Logins: logins, SignIn: w.signIn}).Mount(mux)
-	(&account.Security{Base: base, Logins: logins, SignIn: w.signIn}).Mount(mux)
+	(&account.Security{Base: account.Base{Base: base, Logins: logins}, SignIn: w.signIn}).Mount(mux)
 	hash, err := w.signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	for _, poolName := range []string{"staff", "guests"} {

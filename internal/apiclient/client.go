@@ -151,6 +151,17 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 		}
 		body = bytes.NewReader(b)
 	}
+	req, err := c.request(ctx, method, path, query, body, accept)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return c.do(req)
+}
+
+func (c *Client) request(ctx context.Context, method, path string, query url.Values, body io.Reader, accept string) (*http.Request, error) {
 	target := c.config.URL + basePath + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
@@ -161,9 +172,12 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	}
 	req.Header.Set("Accept", accept)
 	req.Header.Set("Authorization", "Bearer "+c.config.Token.RevealString())
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
+	return req, nil
+}
+
+// do returns an answer of success; anything else is an error.
+func (c *Client) do(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
 	resp, err := c.http.Do(req)
 	switch {
 	case err != nil && errors.Is(context.Cause(ctx), context.Canceled):

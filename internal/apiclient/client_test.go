@@ -58,7 +58,7 @@ func TestCalls(t *testing.T) {
 			return err
 		}, "POST /api/v1/user-pools/p%2F1/users", `{"userName":"li","password":"pw"}`},
 		{"CreateOAuthClient", func(ctx context.Context, c *apiclient.Client) error {
-			_, _, err := c.CreateOAuthClient(ctx, "people", apiclient.NewOAuthClient{Name: "chat", Type: "web", RedirectURIs: []string{"http://127.0.0.1/cb"}})
+			_, _, err := c.CreateOAuthClient(ctx, "people", apiclient.ClientSettings{Name: "chat", Type: "web", RedirectURIs: []string{"http://127.0.0.1/cb"}})
 			return err
 		}, "POST /api/v1/user-pools/people/clients", `{"name":"chat","type":"web","redirectUris":["http://127.0.0.1/cb"]}`},
 		{"ReplaceSecret", func(ctx context.Context, c *apiclient.Client) error {

@@ -25,13 +25,15 @@ const (
 type commands struct {
 	JSON bool `help:"Print JSON, for scripts, instead of text for people."`
 
-	Serve   serveCommand   `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
-	Demo    demoCommand    `cmd:"" help:"Start everything on this machine and show how it works."`
-	Sandbox sandboxCommand `cmd:"" help:"Run a small Feishu to try Deputy against."`
-	User    userCommand    `cmd:"" help:"Users of a user pool."`
-	Group   groupCommand   `cmd:"" help:"Groups of a user pool."`
-	Audit   auditCommand   `cmd:"" help:"Read the audit log."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve     serveCommand     `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
+	Demo      demoCommand      `cmd:"" help:"Start everything on this machine and show how it works."`
+	Sandbox   sandboxCommand   `cmd:"" help:"Run a small Feishu to try Deputy against."`
+	User      userCommand      `cmd:"" help:"Users of a user pool."`
+	Group     groupCommand     `cmd:"" help:"Groups of a user pool."`
+	Client    clientCommand    `cmd:"" help:"Clients of a user pool."`
+	SCIMToken scimTokenCommand `cmd:"" name:"scim-token" help:"Tokens for provisioning users by SCIM 2.0."`
+	Audit     auditCommand     `cmd:"" help:"Read the audit log."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 
 // output is where a command writes.

@@ -26,7 +26,12 @@ type userCommand struct {
 	Password userPassword `cmd:"" help:"Give a user a password; his sessions end."`
 	Disable  userDisable  `cmd:"" help:"Keep a user from logging in; his sessions end."`
 	Enable   userEnable   `cmd:"" help:"Let a disabled user log in again."`
+	Sessions userSessions `cmd:"" help:"List where a user is logged in."`
+	End      userEnd      `cmd:"" help:"End sessions of a user; their applications are told."`
+	Consents userConsents `cmd:"" help:"List what a user allowed applications."`
+	Revoke   userRevoke   `cmd:"" help:"Take back what a user allowed an application; its tokens end."`
 	Delete   userDelete   `cmd:"" help:"Delete a user with all that belongs to him."`
+	Import   userImport   `cmd:"" help:"Import users from a CSV or JSON-lines file."`
 }
 
 // inPool names a user pool.

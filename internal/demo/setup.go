@@ -147,7 +147,7 @@ func (s *setup) client(ctx context.Context) (id string, err error) {
 	switch {
 	case i < 0:
 		var made apiclient.OAuthClient
-		made, shown, err = s.api.CreateOAuthClient(ctx, userPool, apiclient.NewOAuthClient{
+		made, shown, err = s.api.CreateOAuthClient(ctx, userPool, apiclient.ClientSettings{
 			Name: clientName, Type: "web", RedirectURIs: []string{s.urls.chatCallback()}, Scopes: []string{"openid", "profile", "email"},
 		})
 		id = made.ID

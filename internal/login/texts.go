@@ -35,7 +35,10 @@ func loginPage(pool userpool.Pool, brand browser.Brand, f loginForm, token strin
 func loggedInNotice(pool userpool.Pool, brand browser.Brand, u userpool.User) browser.Notice {
 	return browser.Notice{
 		Brand: brand, Mood: browser.OK, Title: browser.Text{EN: "You are logged in", ZH: "你已登录"},
-		Text:  browser.Textf("Logged in as %s.", "当前登录用户：%s。", u.Title()),
-		Links: []browser.Link{{Label: browser.Text{EN: "Log out", ZH: "退出登录"}, URL: poolpage.Path(pool.Name, "/logout")}},
+		Text: browser.Textf("Logged in as %s.", "当前登录用户：%s。", u.Title()),
+		Links: []browser.Link{
+			{Label: browser.Text{EN: "Your account", ZH: "你的账户"}, URL: poolpage.Path(pool.Name, "/account")},
+			{Label: browser.Text{EN: "Log out", ZH: "退出登录"}, URL: poolpage.Path(pool.Name, "/logout")},
+		},
 	}
 }

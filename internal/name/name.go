@@ -164,7 +164,8 @@ type Caller struct {
 	Operator string     `json:"operator,omitempty"` // name of the operator, for Operator
 	Workload Workload   `json:"workload,omitzero"`  // the agent that asks, for Agent
 	Chain    []Workload `json:"chain,omitempty"`    // the agents that delegated to Workload, nearest first (RFC 8693, section 4.1)
-	Client   string     `json:"client,omitempty"`   // id of the client of a user pool that asks, for Client
+	Client   string     `json:"client,omitempty"`   // id of the client of a user pool that asks, for Client; name of the token, for Provisioner
+	Pool     string     `json:"pool,omitempty"`     // user pool that a Provisioner keeps
 	User     User       `json:"user,omitzero"`      // the person: who asks, for Person; who is acted for, for Agent and Client (zero: they themselves)
 }
 
@@ -173,12 +174,13 @@ type CallerKind string
 
 // The kinds of Caller. The zero kind is nobody and is allowed nothing.
 const (
-	Nobody   CallerKind = ""
-	Operator CallerKind = "operator" // an operator's API token
-	Agent    CallerKind = "agent"    // a workload access token
-	Person   CallerKind = "person"   // a browser session of a user pool
-	Client   CallerKind = "client"   // the credentials of a user pool's client
-	System   CallerKind = "system"   // Deputy itself: start-up, sweepers, the runtime
+	Nobody      CallerKind = ""
+	Operator    CallerKind = "operator"    // an operator's API token
+	Agent       CallerKind = "agent"       // a workload access token
+	Person      CallerKind = "person"      // a browser session of a user pool
+	Client      CallerKind = "client"      // the credentials of a user pool's client
+	Provisioner CallerKind = "provisioner" // a provisioning token of a user pool
+	System      CallerKind = "system"      // Deputy itself: start-up, sweepers, the runtime
 )
 
 // String names the caller for people: "operator root", "default/doc-agent for u@issuer".
@@ -198,6 +200,8 @@ func (c Caller) String() string {
 			return "client " + c.Client
 		}
 		return fmt.Sprintf("client %s for %s", c.Client, c.User)
+	case Provisioner:
+		return "provisioner " + c.Pool + "/" + c.Client
 	case System:
 		return "deputy"
 	default:

@@ -29,7 +29,6 @@ import (
 	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/secret"
-	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
@@ -126,8 +125,8 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
 	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn}).Mount(mux)
 	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
-		Pushed: w.stores, Assertions: w.stores, Registrations: w.stores, Outbound: w.outbound, ClientThrottle: signin.NewThrottle(w.now),
-		Keys: w.keys, Throttle: signin.NewThrottle(w.now), Guard: w.guard}).Mount(mux)
+		Pushed: w.stores, Assertions: w.stores, Registrations: w.stores, Outbound: w.outbound, ClientThrottle: signIn.Throttle,
+		Keys: w.keys, Throttle: signIn.Throttle, Guard: w.guard}).Mount(mux)
 	hash, err := signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
 	w.addPool("staff", "研发团队 Staff", hash)

@@ -29,6 +29,9 @@ var personActions = []string{"authorization.open", "authorization.decide", "auth
 // clientActions are what a client of a user pool does with its credentials alone, or about itself.
 var clientActions = []string{"token.issue", "token.exchange", "device.create", "client.create", "client.update", "client.delete", "assertion.", "pushed."}
 
+// provisionerActions are what a system that provisions a user pool does in that pool.
+var provisionerActions = []string{"user.create", "user.update", "user.delete", "group.", "session.end"}
+
 // Decide applies the built-in rules.
 func Decide(c name.Caller, action string, r audit.Resource) Decision {
 	switch c.Kind {
@@ -57,6 +60,14 @@ func Decide(c name.Caller, action string, r audit.Resource) Decision {
 			return Decision{false, "not an action of clients"}
 		}
 		return Decision{true, "client with its credentials"}
+	case name.Provisioner:
+		if !matches(provisionerActions, action) {
+			return Decision{false, "not an action of provisioning systems"}
+		}
+		if c.Pool == "" || r.Pool != c.Pool {
+			return Decision{false, "the resource belongs to another user pool"}
+		}
+		return Decision{true, "provisioning system in its own pool"}
 	default:
 		return Decision{false, "nobody is asking"}
 	}

@@ -12,6 +12,7 @@ func TestDecide(t *testing.T) {
 	agent := name.Caller{Kind: name.Agent, Workload: name.Workload{Pool: "p", Name: "a"}}
 	person := name.Caller{Kind: name.Person, User: name.User{Issuer: "i", Subject: "s"}}
 	client := name.Caller{Kind: name.Client, Client: "cli_1"}
+	provisioner := name.Caller{Kind: name.Provisioner, Client: "personnel", Pool: "p"}
 	operator := name.Caller{Kind: name.Operator, Operator: "root"}
 	for _, c := range []struct {
 		who    name.Caller
@@ -60,6 +61,14 @@ func TestDecide(t *testing.T) {
 		{person, "family.refresh", "p", true},
 		{person, "refresh.reuse", "p", true},
 		{person, "token.issue", "p", false},
+
+		{provisioner, "user.create", "p", true},
+		{provisioner, "group.update", "p", true},
+		{provisioner, "session.end", "p", true},
+		{provisioner, "user.create", "other", false},
+		{provisioner, "user.upgrade-password", "p", false},
+		{provisioner, "provisioning-token.create", "p", false},
+		{name.Caller{Kind: name.Provisioner}, "user.create", "", false},
 
 		{client, "token.issue", "p", true},
 		{client, "token.exchange", "p", true},

@@ -1,8 +1,13 @@
 package poolpage
 
 import (
+	"slices"
+
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/userpool"
 )
 
 // BadRequest is the title of pages about a request that an application got wrong.
@@ -50,5 +55,38 @@ func kindNotice(f *fault.Error, n *browser.Notice) {
 	default:
 		n.Text = browser.Textf("The answer is: %s.", "返回信息：%s。", f.Message)
 		n.Detail = browser.Text{EN: f.Fix, ZH: f.Fix}
+	}
+}
+
+// ScopeItems are scopes in words: those that the pool knows in the order in which
+// they make sense, then those of resources.
+func ScopeItems(scopes name.Scopes) []browser.Item {
+	var items []browser.Item
+	known := userpool.KnownScopes()
+	of := slices.DeleteFunc(scopes.List(), func(s string) bool { return slices.Contains(known, s) })
+	for _, scope := range append(known, of...) {
+		if scopes.Has(scope) {
+			items = append(items, browser.Item{Title: scopeText(scope), Detail: scope})
+		}
+	}
+	return items
+}
+
+func scopeText(scope string) browser.Text {
+	switch scope {
+	case oauth.ScopeOpenID:
+		return browser.Text{EN: "Know who you are", ZH: "识别你的身份"}
+	case oauth.ScopeProfile:
+		return browser.Text{EN: "See your name and user name", ZH: "查看你的姓名和用户名"}
+	case oauth.ScopeEmail:
+		return browser.Text{EN: "See your e-mail address", ZH: "查看你的邮箱地址"}
+	case "phone":
+		return browser.Text{EN: "See your phone number", ZH: "查看你的手机号码"}
+	case "groups":
+		return browser.Text{EN: "See which groups you are in", ZH: "查看你所在的用户组"}
+	case oauth.ScopeOfflineAccess:
+		return browser.Text{EN: "Keep access after you have logged out", ZH: "在你退出登录后继续访问"}
+	default:
+		return browser.Text{EN: "Use the scope", ZH: "使用权限"}
 	}
 }

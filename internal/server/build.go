@@ -34,6 +34,8 @@ import (
 	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/roster"
+	"github.com/deputy-id/deputy/internal/scim"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/store"
@@ -134,8 +136,8 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.onClose(out.Close)
 	base := poolpage.Base{PublicURL: c.PublicURL, Site: site, Pages: pages, Pools: pools, Log: log, Now: c.Now, Address: poolpage.RemoteAddress}
+	people := &roster.Roster{Store: pools, Passwords: passwords, Guard: s.guard, Now: c.Now}
 	logins := &login.Logins{PublicURL: c.PublicURL, Site: site, Users: pools, Sessions: pools, Guard: s.guard, Log: log, Now: c.Now}
-	throttle := signin.NewThrottle(c.Now)
 	party, err := factor.NewRelyingParty(c.PublicURL)
 	if err != nil {
 		return err
@@ -143,13 +145,15 @@ func (s *Server) build(ctx context.Context) error {
 	factors := &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: s.guard, Party: party, Now: c.Now}
 	attempts := store.Attempts{DB: db}
 	signIn := &signin.SignIn{
-		PublicURL: c.PublicURL, Users: pools, Sessions: pools, Attempts: attempts, Factors: factors, Passwords: passwords, Throttle: throttle,
+		PublicURL: c.PublicURL, Users: pools, Sessions: pools, Attempts: attempts, Factors: factors, Passwords: passwords, Throttle: signin.NewThrottle(c.Now),
 		Guard: s.guard, Log: log, Now: c.Now,
 	}
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
-	security := &account.Security{Base: base, Logins: logins, SignIn: signIn}
+	accounts := account.Base{Base: base, Logins: logins}
+	security := &account.Security{Base: accounts, SignIn: signIn}
+	home := &account.Home{Base: accounts, Clients: pools, Sessions: pools, Consents: pools, Guard: s.guard}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring,
-		Pushed: pools, Assertions: pools, Registrations: pools, Outbound: out, Throttle: throttle, ClientThrottle: signin.NewThrottle(c.Now), Guard: s.guard}
+		Pushed: pools, Assertions: pools, Registrations: pools, Outbound: out, Throttle: signIn.Throttle, ClientThrottle: signin.NewThrottle(c.Now), Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
 	if err != nil {
 		return err
@@ -211,14 +215,17 @@ func (s *Server) build(ctx context.Context) error {
 	pages.Mount(mux)
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	loginPages.Mount(mux)
+	home.Mount(mux)
 	security.Mount(mux)
 	openid.Mount(mux)
+	(&scim.Handler{PublicURL: c.PublicURL, Pools: pools, Tokens: pools, Roster: people, Log: log}).Mount(mux)
 	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Passwords: passwords, Factors: factors,
-		Clients:   pools,
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Passwords: passwords, Factors: factors,
+		Roster: people, Provisioning: pools,
+		Clients: pools, Registrations: pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,
 		Vault: tokenVault, Broker: credentials, Flow: flow,

@@ -21,7 +21,8 @@ func noteLogouts(ctx context.Context, tx *txn, p guard.Permit, v userpool.Sessio
 			told = append(told, id)
 		}
 		return err
-	}, `SELECT c.id, c.settings FROM clients c WHERE c.pool = $1 AND c.id IN (SELECT client_id FROM families WHERE pool = $1 AND user_id = $2 AND session_id = $3) ORDER BY c.id`, v.Pool, v.UserID, v.ID)
+	}, `SELECT c.id, c.settings FROM clients c WHERE c.pool = $1 AND c.id IN (SELECT client_id FROM families WHERE pool = $1 AND user_id = $2 AND session_id = $3) ORDER BY c.id`,
+		v.Pool, v.UserID, v.ID)
 	if err != nil || len(told) == 0 {
 		return err
 	}

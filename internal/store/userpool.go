@@ -47,19 +47,21 @@ func userJSON(u userpool.User) (former, attributes string, err error) {
 
 // CreateUser implements [userpool.Users].
 func (s UserPools) CreateUser(ctx context.Context, p guard.Permit, u userpool.User) error {
+	return s.DB.change(ctx, p, userpool.ActionCreateUser, u.Resource(), func(ctx context.Context, tx *txn) error { return insertUser(ctx, tx, u) })
+}
+
+func insertUser(ctx context.Context, tx *txn, u userpool.User) error {
 	former, attributes, err := userJSON(u)
 	if err != nil {
 		return err
 	}
-	return s.DB.change(ctx, p, userpool.ActionCreateUser, u.Resource(), func(ctx context.Context, tx *txn) error {
-		if err := lockUserPool(ctx, tx, u.Pool); err != nil {
-			return err
-		}
-		return must(ctx, tx, userpool.Exists("user", u.UserName),
-			`INSERT INTO users (`+userColumns+`, login_name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'null', $13, $14, $15, 1, $16) ON CONFLICT DO NOTHING`,
-			u.Pool, u.ID, u.UserName, u.DisplayName, u.Email, u.EmailVerified, u.Phone, u.PasswordHash.RevealString(), former, ms(u.PasswordChangedAt), u.MustChangePassword,
-			attributes, u.ExternalID, u.Disabled, ms(u.CreatedAt), userpool.LoginName(u.UserName))
-	})
+	if err := lockUserPool(ctx, tx, u.Pool); err != nil {
+		return err
+	}
+	return must(ctx, tx, userpool.Exists("user", u.UserName),
+		`INSERT INTO users (`+userColumns+`, login_name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'null', $13, $14, $15, 1, $16) ON CONFLICT DO NOTHING`,
+		u.Pool, u.ID, u.UserName, u.DisplayName, u.Email, u.EmailVerified, u.Phone, u.PasswordHash.RevealString(), former, ms(u.PasswordChangedAt), u.MustChangePassword,
+		attributes, u.ExternalID, u.Disabled, ms(u.CreatedAt), userpool.LoginName(u.UserName))
 }
 
 // User implements [userpool.Users].

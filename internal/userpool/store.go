@@ -56,6 +56,7 @@ type Users interface {
 	UpgradePassword(ctx context.Context, p guard.Permit, pool, id string, old, upgraded secret.Text) error
 	// SetPassword replaces the password, the former ones, MustChangePassword and PasswordChangedAt if the
 	// version still is u.Version, and counts the version up; ActionSetPassword. Otherwise Changed("user", id), or NotFound.
+	// It ends the sessions that began before (see [Session.Alive]).
 	SetPassword(ctx context.Context, p guard.Permit, u User) error
 	// DeleteUser removes a user with his sessions, codes and consents; ActionDeleteUser. NotFound if there is none.
 	DeleteUser(ctx context.Context, p guard.Permit, pool, id string) error
@@ -164,6 +165,8 @@ type Stores interface {
 	PushedRequests
 	Assertions
 	Registrations
+	Directory
+	ProvisioningTokens
 }
 
 // NotFound returns the fault for something that is not there. what is the
@@ -203,6 +206,8 @@ func title(kind string) string {
 		return "pushed authorization request"
 	case "initial_token":
 		return "initial access token"
+	case "provisioning-token":
+		return "provisioning token"
 	case "device":
 		return "device code"
 	default:

@@ -28,6 +28,7 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/roster"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
@@ -38,33 +39,37 @@ import (
 // API answers under /api/v1, and /healthz, /readyz, /openapi.json and
 // /.well-known/jwks.json. All fields are required but Fleet.
 type API struct {
-	PublicURL   string
-	IngressURL  string // "" if the runtime is off
-	Version     string
-	TrustDomain string
-	Operators   *operator.Registry
-	Tokens      *workload.Tokens
-	Launches    *attest.Launches
-	Pools       userpool.Pools
-	Users       userpool.Users
-	Groups      userpool.Groups
-	Sessions    userpool.Sessions
-	Clients     userpool.Clients
-	Passwords   *userpool.Passwords
-	Factors     *factor.Registry
-	Workloads   *workload.Registry
-	Providers   *provider.Registry
-	Vault       *vault.Vault
-	Broker      *broker.Broker
-	Flow        *consent.Flow
-	Agents      *agent.Registry
-	Fleet       *fleet.Fleet // nil if the runtime is off
-	Audit       AuditLog
-	Keys        *keys.Ring
-	Guard       *guard.Guard
-	Ready       func(context.Context) error // reports why requests cannot be answered
-	Logger      *slog.Logger
-	Now         func() time.Time
+	PublicURL     string
+	IngressURL    string // "" if the runtime is off
+	Version       string
+	TrustDomain   string
+	Operators     *operator.Registry
+	Tokens        *workload.Tokens
+	Launches      *attest.Launches
+	Pools         userpool.Pools
+	Users         userpool.Users
+	Groups        userpool.Groups
+	Sessions      userpool.Sessions
+	Consents      userpool.Consents
+	Roster        *roster.Roster
+	Provisioning  userpool.ProvisioningTokens
+	Clients       userpool.Clients
+	Registrations userpool.Registrations
+	Passwords     *userpool.Passwords
+	Factors       *factor.Registry
+	Workloads     *workload.Registry
+	Providers     *provider.Registry
+	Vault         *vault.Vault
+	Broker        *broker.Broker
+	Flow          *consent.Flow
+	Agents        *agent.Registry
+	Fleet         *fleet.Fleet // nil if the runtime is off
+	Audit         AuditLog
+	Keys          *keys.Ring
+	Guard         *guard.Guard
+	Ready         func(context.Context) error // reports why requests cannot be answered
+	Logger        *slog.Logger
+	Now           func() time.Time
 }
 
 // AuditLog is what the API reads of the audit log.
@@ -88,6 +93,14 @@ type endpoint struct {
 	status       int // of success
 	answer       any // a value of the type of the answer's body; nil if there is none, or it is a stream
 	serve        func(c *call) (any, error)
+}
+
+// bodyLimit returns how many bytes of e's body are read.
+func bodyLimit(e endpoint) int64 {
+	if _, file := e.body.(upload); file {
+		return roster.MaxUpload + 1
+	}
+	return maxBody + 1
 }
 
 // parameter is one that the query may have.
@@ -203,7 +216,7 @@ func (a *API) handler(e endpoint) http.Handler {
 		}
 		var answer any
 		if err == nil {
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody+1)
+			r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(e))
 			answer, err = e.serve(c)
 		}
 		switch {

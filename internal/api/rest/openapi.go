@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/roster"
 	"github.com/deputy-id/deputy/internal/secret"
 )
 
@@ -21,6 +21,9 @@ var pathParameter = regexp.MustCompile(`\{([a-z]+)\}`)
 var tags = []*huma.Tag{
 	{Name: "identity", Description: "Who the caller is."},
 	{Name: "user pools", Description: "OpenID providers with their users and clients. For operators."},
+	{Name: "users", Description: "The people of a user pool, one by one and by import. For operators."},
+	{Name: "groups", Description: "Groups of users; their names are claims. For operators."},
+	{Name: "provisioning", Description: "What other systems keep a pool's users and groups with, by SCIM 2.0. For operators."},
 	{Name: "workloads", Description: "Workload pools, the namespaces of agents, and the agents' identities. For operators."},
 	{Name: "credential providers", Description: "How to get credentials from third parties, and the third parties that Deputy knows. For operators."},
 	{Name: "grants", Description: "What users gave; never the tokens themselves. For operators."},
@@ -83,11 +86,18 @@ func operation(registry huma.Registry, e endpoint, failure *huma.Response) *huma
 	for _, p := range e.query {
 		o.Parameters = append(o.Parameters, &huma.Param{Name: p.name, In: "query", Description: p.help, Schema: &huma.Schema{Type: p.kind}})
 	}
-	if e.body != nil {
+	if _, file := e.body.(upload); file {
+		o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{}}
+		for _, media := range []string{roster.CSV, roster.JSONLines} {
+			o.RequestBody.Content[media] = &huma.MediaType{Schema: &huma.Schema{Type: "string"}}
+		}
+	} else if e.body != nil {
 		o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(reflect.TypeOf(e.body), true, e.id+"Request")}}}
 	}
 	success := &huma.Response{Description: http.StatusText(e.status)}
 	switch {
+	case e.answer == any(importLine{}):
+		success.Content = map[string]*huma.MediaType{roster.JSONLines: {Schema: registry.Schema(reflect.TypeOf(e.answer), true, e.id+"Answer")}}
 	case e.answer != nil:
 		success.Content = map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(reflect.TypeOf(e.answer), true, e.id+"Answer")}}
 	case e.status == http.StatusOK:

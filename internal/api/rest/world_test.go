@@ -27,6 +27,7 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/roster"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
@@ -87,10 +88,14 @@ func newWorld(t *testing.T) *world {
 	breached, err := userpool.NewBreached("")
 	must(t, err)
 	pools, agents := store.UserPools{DB: db}, &agent.Registry{Store: store.Agents{DB: db}, Guard: g, Now: time.Now}
+	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(1), Breached: breached}
 	w := &world{t: t, db: db, launches: launches, log: log, api: &rest.API{
 		PublicURL: publicURL, IngressURL: "https://run.example", Version: "test", TrustDomain: "deputy.local",
 		Operators: &operator.Registry{Store: store.Operators{DB: db}, Guard: g, Now: time.Now}, Tokens: tokens, Launches: launches,
-		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Clients: pools, Passwords: &userpool.Passwords{Hasher: userpool.NewHasher(1), Breached: breached}, Factors: &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g}, Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
+		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Clients: pools, Registrations: pools, Passwords: passwords, Provisioning: pools,
+		Roster:    &roster.Roster{Store: pools, Passwords: passwords, Guard: g, Now: time.Now},
+		Factors:   &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g},
+		Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
 		Providers: providers, Vault: v, Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow}, Flow: flow,
 		Agents: agents, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
 		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),

@@ -89,6 +89,13 @@ func testLogoutNotices(t *testing.T, s *suite) {
 	_, err = s.Session(s.ctx(), "staff", stays.TokenHash)
 	s.code(err, "session_not_found")
 
+	again := s.addLogin(user, chat)
+	u, err := s.User(s.ctx(), "staff", user.ID)
+	s.must(err)
+	u.PasswordChangedAt = again.AuthTime.Add(time.Second)
+	s.must(s.SetPassword(s.ctx(), s.permit(userpool.ActionSetPassword, u.Resource()), u))
+	told("after he chose another password", again, chat)
+
 	disabled := s.addLogin(user, mail)
 	update(func(u *userpool.User) { u.Disabled = true })
 	told("after he was disabled", disabled, mail)
