@@ -50,7 +50,7 @@ func TestCalls(t *testing.T) {
 	}{
 		{"UserPools", func(ctx context.Context, c *apiclient.Client) error { _, err := c.UserPools(ctx); return err }, "GET /api/v1/user-pools", ""},
 		{"CreateUserPool", func(ctx context.Context, c *apiclient.Client) error {
-			_, err := c.CreateUserPool(ctx, "people", "People")
+			_, err := c.CreateUserPool(ctx, "people", "People", nil)
 			return err
 		}, "POST /api/v1/user-pools", `{"name":"people","displayName":"People"}`},
 		{"CreateUser", func(ctx context.Context, c *apiclient.Client) error {

@@ -28,6 +28,7 @@ type commands struct {
 	Serve     serveCommand     `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
 	Demo      demoCommand      `cmd:"" help:"Start everything on this machine and show how it works."`
 	Sandbox   sandboxCommand   `cmd:"" help:"Run a small Feishu to try Deputy against."`
+	Pool      poolCommand      `cmd:"" help:"User pools: settings, looks, signing keys."`
 	User      userCommand      `cmd:"" help:"Users of a user pool."`
 	Group     groupCommand     `cmd:"" help:"Groups of a user pool."`
 	Client    clientCommand    `cmd:"" help:"Clients of a user pool."`

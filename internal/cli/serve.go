@@ -1,14 +1,17 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/server"
+	"github.com/deputy-id/deputy/internal/wire"
 )
 
 // serveCommand is deputy serve. Secrets have no flags, which every process list
@@ -24,12 +27,18 @@ type serveCommand struct {
 	IngressURL        string   `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
 	AllowOutbound     []string `help:"Private address that may be reached: host:port, IP or CIDR. May be repeated." env:"DEPUTY_ALLOW_OUTBOUND" placeholder:"ADDR"`
 	BreachedPasswords string   `help:"File of breached passwords (Have I Been Pwned, SHA-1, ordered by hash) that nobody may use, besides a short built-in list." env:"DEPUTY_BREACHED_PASSWORDS" placeholder:"FILE"`
+	SMTPURL           string   `name:"smtp-url" help:"SMTP server for sign-up and recovery by e-mail: smtp://user@host:587, or smtps://…; without it they are off." env:"DEPUTY_SMTP_URL" placeholder:"URL"`
+	SMTPPasswordFile  string   `name:"smtp-password-file" help:"File with the SMTP user's password; or the password itself in $DEPUTY_SMTP_PASSWORD." env:"DEPUTY_SMTP_PASSWORD_FILE" placeholder:"FILE"`
+	MailFrom          string   `help:"Sender's address of what Deputy writes to people." env:"DEPUTY_MAIL_FROM" placeholder:"ADDRESS"`
 	LogFormat         string   `help:"Format of the log: ${enum}." enum:"json,text" default:"json" env:"DEPUTY_LOG_FORMAT"`
 	LogLevel          string   `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"DEPUTY_LOG_LEVEL"`
 }
 
 // rootKeyVariable holds a root key for those who keep no file.
 const rootKeyVariable = "DEPUTY_ROOT_KEY"
+
+// smtpPasswordVariable holds the SMTP password for those who keep no file.
+const smtpPasswordVariable = "DEPUTY_SMTP_PASSWORD"
 
 // Run implements kong's command.
 func (s serveCommand) Run(ctx context.Context, o output) error {
@@ -45,12 +54,12 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	if s.Database != "" {
 		c.Database = secret.FromString(s.Database)
 	}
-	if key := os.Getenv(rootKeyVariable); key != "" {
-		c.RootKey = secret.FromString(key)
-		// Agents and their builds are children of this process.
-		if err := os.Unsetenv(rootKeyVariable); err != nil {
-			return err
-		}
+	if c.RootKey, err = fromEnvironment(rootKeyVariable); err != nil {
+		return err
+	}
+	c.SMTPURL, c.MailFrom = s.SMTPURL, s.MailFrom
+	if c.SMTPPassword, err = s.smtpPassword(); err != nil {
+		return err
 	}
 	d, err := server.Build(ctx, c)
 	if err != nil {
@@ -59,6 +68,34 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	defer d.Close()
 	log.Debug("built", "took", time.Since(begin))
 	return d.Run(ctx)
+}
+
+// fromEnvironment takes a secret out of the environment: agents and their builds
+// are children of this process.
+func fromEnvironment(variable string) (secret.Text, error) {
+	value := os.Getenv(variable)
+	if value == "" {
+		return secret.Text{}, nil
+	}
+	return secret.FromString(value), os.Unsetenv(variable)
+}
+
+// smtpPassword returns the SMTP password from its file or the environment.
+func (s serveCommand) smtpPassword() (secret.Text, error) {
+	password, err := fromEnvironment(smtpPasswordVariable)
+	if err != nil || s.SMTPPasswordFile == "" {
+		return password, err
+	}
+	f, err := os.Open(s.SMTPPasswordFile)
+	if err != nil {
+		return secret.Text{}, fault.Wrap(err, fault.Invalid, "smtp_password_unreadable", "the SMTP password cannot be read").WithSource("--smtp-password-file")
+	}
+	defer f.Close() // only read
+	b, err := wire.ReadAll(f, 4<<10)
+	if err != nil {
+		return secret.Text{}, fault.Wrap(err, fault.Invalid, "smtp_password_unreadable", "the SMTP password cannot be read").WithSource("--smtp-password-file")
+	}
+	return secret.New(bytes.TrimRight(b, "\r\n")), nil
 }
 
 // logger writes to the error stream, which is where a service's log goes.

@@ -96,7 +96,7 @@ func (s *setup) pool(ctx context.Context) (apiclient.UserPool, error) {
 	if i := slices.IndexFunc(pools, func(p apiclient.UserPool) bool { return p.Name == userPool }); i >= 0 {
 		return pools[i], nil
 	}
-	return s.api.CreateUserPool(ctx, userPool, "Deputy Demo")
+	return s.api.CreateUserPool(ctx, userPool, "Deputy Demo", nil)
 }
 
 // users makes the demo's users and returns their ids. It reports whether they

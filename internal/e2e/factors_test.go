@@ -30,7 +30,7 @@ func startPool(t *testing.T) string {
 	must(t, err)
 	client, err := apiclient.New(apiclient.Config{URL: r.URL, Token: token})
 	must(t, err)
-	pool, err := client.CreateUserPool(t.Context(), "people", "研发团队 People")
+	pool, err := client.CreateUserPool(t.Context(), "people", "研发团队 People", nil)
 	must(t, err)
 	for _, user := range []string{"zhang", "li"} {
 		_, err := client.CreateUser(t.Context(), pool.Name, apiclient.NewUser{UserName: user, Password: secret.FromString(loginPassword)})

@@ -13,6 +13,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/recovery"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/userpool"
@@ -21,8 +22,9 @@ import (
 // Handler serves the login pages of all pools. All fields are required.
 type Handler struct {
 	poolpage.Base
-	Logins *Logins
-	SignIn *signin.SignIn
+	Logins   *Logins
+	SignIn   *signin.SignIn
+	Recovery *recovery.Recovery
 }
 
 // Mount adds the pages to mux.
@@ -42,6 +44,10 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 		{"POST /login/enrol", h.Form(h.step(h.enrol))},
 	} {
 		mux.Handle(poolpage.Pattern(endpoint.pattern), endpoint.handler)
+	}
+	mux.HandleFunc(poolpage.Pattern("GET /look/{version}/{file}"), h.look)
+	for pattern, handler := range h.recoveryPages() {
+		mux.Handle(poolpage.Pattern(pattern), handler)
 	}
 }
 
@@ -174,7 +180,7 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, pool userpool.P
 	if pool.Settings.SecondFactor != userpool.FactorOff && h.SignIn.Factors.Passkeys() {
 		page.Others = []browser.Other{{Name: "begin-passkey", Label: textWithPasskey(), Path: poolpage.Path(pool.Name, "/login/begin-passkey")}}
 	}
-	page.Targets = h.Logins.targets(f.returnTo)
+	page.Targets, page.Links = h.Logins.targets(f.returnTo), h.links(pool)
 	h.Pages.Render(w, r, status, page)
 }
 

@@ -28,6 +28,7 @@ import (
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/recovery"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
@@ -123,7 +124,7 @@ func newWorldOn(t testing.TB, stores storetest.Pools) *world {
 	t.Cleanup(w.outbound.Close)
 	signIn := stores.SignIn(t, w.url, w.guard, w.now)
 	base := poolpage.Base{PublicURL: w.url, Site: w.site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
-	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn}).Mount(mux)
+	(&login.Handler{Base: base, Logins: w.logins, SignIn: signIn, Recovery: recovery.New(recovery.Config{Now: w.now})}).Mount(mux)
 	(&op.Provider{Base: base, Users: w.stores, Clients: w.stores, Codes: w.stores, Devices: w.stores, Families: w.stores, Consents: w.stores, Logins: w.logins,
 		Pushed: w.stores, Assertions: w.stores, Registrations: w.stores, Outbound: w.outbound, ClientThrottle: signIn.Throttle,
 		Keys: w.keys, Throttle: signIn.Throttle, Guard: w.guard}).Mount(mux)

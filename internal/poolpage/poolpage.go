@@ -55,8 +55,24 @@ func Path(pool, path string) string { return "/userpool/" + pool + path }
 // Issuer returns the issuer URL of the pool.
 func (b Base) Issuer(pool userpool.Pool) string { return userpool.Issuer(b.PublicURL, pool.Name) }
 
-// Brand returns whose pages the pool's are.
-func (b Base) Brand(pool userpool.Pool) browser.Brand { return browser.Brand{Name: pool.Title()} }
+// The files of a pool's look, see [Base.Brand].
+const (
+	StyleFile = "style.css"
+	LogoFile  = "logo"
+)
+
+// Brand returns whose pages the pool's are, with the addresses of what its look
+// has. They change with the look.
+func (b Base) Brand(pool userpool.Pool) browser.Brand {
+	brand, look := browser.Brand{Name: pool.Title()}, pool.Settings.Look
+	if look.Color != "" {
+		brand.Style = Path(pool.Name, "/look/"+look.Version()+"/"+StyleFile)
+	}
+	if len(look.Logo) > 0 {
+		brand.Logo = Path(pool.Name, "/look/"+look.Version()+"/"+LogoFile)
+	}
+	return brand
+}
 
 // Serve is an endpoint of a pool. It answers, or returns an error and has
 // answered nothing.

@@ -30,6 +30,17 @@ func faultNotice(f *fault.Error) browser.Notice {
 		n.Title = BadRequest()
 		n.Text = browser.Textf("What came: %s.", "收到的请求有问题：%s。", f.Message)
 		n.Detail = browser.Text{EN: "Start again at the application.", ZH: "请回到应用重新开始。"}
+	case "proof_used":
+		n.Title = browser.Text{EN: "This link is not good any more", ZH: "此链接已失效"}
+		n.Text = browser.Text{EN: "It was used before, or a newer one was sent, or its 30 minutes are over.", ZH: "链接已被使用、已有更新的链接，或已超过 30 分钟。"}
+		n.Detail = browser.Text{EN: "Ask for a new one at the login page.", ZH: "请在登录页面重新申请。"}
+	case "recovery_off":
+		n.Text = browser.Text{EN: "This is not offered here.", ZH: "此处不提供该功能。"}
+		n.Detail = browser.Text{EN: "Ask an administrator.", ZH: "请联系管理员。"}
+	case "recovery_throttled":
+		n.Mood = browser.Warning
+		n.Text = browser.Text{EN: "That was asked for too often.", ZH: "请求过于频繁。"}
+		n.Detail = browser.Text{EN: "Wait ten minutes and try again.", ZH: "请等待十分钟后重试。"}
 	case "login_busy":
 		n.Mood = browser.Warning
 		n.Text = browser.Text{EN: "Too many people are logging in right now.", ZH: "当前登录人数过多。"}

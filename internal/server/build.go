@@ -34,6 +34,7 @@ import (
 	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/recovery"
 	"github.com/deputy-id/deputy/internal/roster"
 	"github.com/deputy-id/deputy/internal/scim"
 	"github.com/deputy-id/deputy/internal/signin"
@@ -54,6 +55,7 @@ type Server struct {
 	fleet    *fleet.Fleet // nil if the runtime is off
 	guard    *guard.Guard
 	keeper   keeper
+	recovery *recovery.Recovery
 	notifier *backchannel.Notifier
 }
 
@@ -148,7 +150,10 @@ func (s *Server) build(ctx context.Context) error {
 		PublicURL: c.PublicURL, Users: pools, Sessions: pools, Attempts: attempts, Factors: factors, Passwords: passwords, Throttle: signin.NewThrottle(c.Now),
 		Guard: s.guard, Log: log, Now: c.Now,
 	}
-	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn}
+	if s.recovery, err = newRecovery(c, pools, passwords, s.guard); err != nil {
+		return err
+	}
+	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn, Recovery: s.recovery}
 	accounts := account.Base{Base: base, Logins: logins}
 	security := &account.Security{Base: accounts, SignIn: signIn}
 	home := &account.Home{Base: accounts, Clients: pools, Sessions: pools, Consents: pools, Guard: s.guard}
@@ -207,7 +212,7 @@ func (s *Server) build(ctx context.Context) error {
 		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
 	}
 	s.keeper = keeper{
-		pools: pools, sessions: pools, attempts: attempts, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		letters: s.recovery.Sweep, pools: pools, sessions: pools, attempts: attempts, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -224,7 +229,7 @@ func (s *Server) build(ctx context.Context) error {
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Passwords: passwords, Factors: factors,
-		Roster: people, Provisioning: pools,
+		Roster: people, Provisioning: pools, Mail: c.SMTPURL != "",
 		Clients: pools, Registrations: pools,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,

@@ -2,6 +2,7 @@
 package server
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"net/url"
@@ -30,9 +31,15 @@ type Config struct {
 	AllowOutbound []string    // private addresses that may be reached; see package outbound
 	// BreachedPasswords is a file of breached passwords' hashes; "" for the short built-in list alone. See [userpool.NewBreached].
 	BreachedPasswords string
-	Version           string // of the program
-	Logger            *slog.Logger
-	Now               func() time.Time // nil means time.Now
+
+	SMTPURL      string         // smtp://user@host:587 or smtps://…; "" turns sign-up and recovery by e-mail off; see package mail
+	SMTPPassword secret.Text    // of the user in SMTPURL
+	MailFrom     string         // sender of Deputy's letters
+	SMTPRoots    *x509.CertPool // who may sign the server's certificate; nil: the system's
+
+	Version string // of the program
+	Logger  *slog.Logger
+	Now     func() time.Time // nil means time.Now
 
 	// Ready is called once with the bound addresses (ingress nil if the runtime is off), when requests are
 	// answered. It may be nil.

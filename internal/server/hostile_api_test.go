@@ -260,7 +260,7 @@ func (s *scene) hostileQueries() []hostile {
 	return []hostile{
 		{"unknown path", get("/nothing"), 404, "endpoint_not_found", ""},
 		{"unknown version", func() answer { return send(s.t, noRedirects, "GET", s.url+"/api/v2/whoami", nil, nil) }, 404, "endpoint_not_found", ""},
-		{"unknown method", s.rest("PATCH", "/user-pools/people", &s.operator, ""), 405, "method_not_allowed", "GET"},
+		{"unknown method", s.rest("PROPFIND", "/user-pools/people", &s.operator, ""), 405, "method_not_allowed", "GET"},
 		{"a method without a path", s.rest("DELETE", "/credentials", &s.a, ""), 405, "method_not_allowed", "POST"},
 		{"an invented method", s.rest("BREW", "/whoami", &s.a, ""), 405, "method_not_allowed", "GET"},
 		{"a slash too many", get("/user-pools/people/users/"), 404, "endpoint_not_found", ""},

@@ -23,7 +23,8 @@ type keeper struct {
 	attempts  signin.Attempts
 	ring      *keys.Ring
 	vault     *vault.Vault
-	followers map[string]func([]jwt.Key) // by owner: who signs with its keys
+	letters   func(context.Context) error // removes those whose time is over
+	followers map[string]func([]jwt.Key)  // by owner: who signs with its keys
 	guard     *guard.Guard
 	log       *slog.Logger
 	now       func() time.Time
@@ -55,6 +56,7 @@ func (k keeper) chores(ctx context.Context) {
 	}{
 		{"ended sessions removed", k.sweep},
 		{"unfinished logins removed", k.sweepAttempts},
+		{"old letters removed", k.letters},
 		{"signing keys rotated", k.rotate},
 		{"former signing keys removed", k.ring.Sweep},
 	} {

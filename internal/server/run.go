@@ -45,6 +45,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() { stop(s.serve(ctx, identity, s.identity)) })
 	group.Go(func() { s.keeper.run(ctx) })
 	group.Go(func() { s.notifier.Run(ctx) })
+	group.Go(func() { s.recovery.Run(ctx) })
 	group.Go(func() { s.keeper.keepFresh(ctx) })
 	if in != nil {
 		group.Go(func() { stop(s.serve(ctx, in, s.ingress)) })

@@ -112,7 +112,7 @@ func (t *Throttle) tryFactor(account string, address netip.Addr) (attempt, time.
 func (t *Throttle) tryAt(anywhere place, account string, address netip.Addr) (attempt, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, net := t.now(), network(address)
+	now, net := t.now(), Network(address)
 	a := attempt{t: t, pair: countKey{pairPlace, account, net}, counted: []countKey{{place: addressPlace, address: net}}}
 	if account != "" {
 		a.counted = append(a.counted, a.pair)
@@ -157,7 +157,7 @@ func (a attempt) succeeded() {
 func (t *Throttle) forgive(address netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.count(countKey{place: addressPlace, address: network(address)}, t.now())
+	c := t.count(countKey{place: addressPlace, address: Network(address)}, t.now())
 	c.failures = max(0, c.failures-1)
 }
 
@@ -207,8 +207,8 @@ func (t *Throttle) count(k countKey, now time.Time) *count {
 	return c
 }
 
-// network returns what counts as one address: an IPv6 subscriber has a /64.
-func network(a netip.Addr) netip.Prefix {
+// Network returns what counts as one address: an IPv6 subscriber has a /64.
+func Network(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := 64
 	if a.Is4() {

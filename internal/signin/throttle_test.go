@@ -135,11 +135,11 @@ func TestNetworks(t *testing.T) {
 	for s, want := range map[string]string{
 		"192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.1": "192.0.2.1/32", "2001:db8::1": "2001:db8::/64", "fe80::1%eth0": "fe80::/64",
 	} {
-		if got := network(addr(s)).String(); got != want {
+		if got := Network(addr(s)).String(); got != want {
 			t.Errorf("%s is in %s, want %s", s, got, want)
 		}
 	}
-	if network(netip.Addr{}).IsValid() {
+	if Network(netip.Addr{}).IsValid() {
 		t.Error("no address is in a network")
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
@@ -81,13 +82,17 @@ func (s UserPools) UserByName(ctx context.Context, pool, userName string) (userp
 
 // Users implements [userpool.Users].
 func (s UserPools) Users(ctx context.Context, pool, after string, limit int) ([]userpool.User, error) {
+	return s.userList(ctx, `SELECT `+userColumns+` FROM users WHERE pool = $1 AND login_name > $2 ORDER BY login_name LIMIT $3`, pool, after, limit)
+}
+
+func (s UserPools) userList(ctx context.Context, text string, args ...any) ([]userpool.User, error) {
 	var list []userpool.User
 	err := rows(ctx, s.DB.read, func(sc scanner) error {
 		var u userpool.User
 		err := scanUser(&u)(sc)
 		list = append(list, u)
 		return err
-	}, `SELECT `+userColumns+` FROM users WHERE pool = $1 AND login_name > $2 ORDER BY login_name LIMIT $3`, pool, after, limit)
+	}, text, args...)
 	return list, err
 }
 
@@ -110,29 +115,41 @@ const countUser = `SELECT COUNT(*) FROM users WHERE pool = $1 AND id = $2`
 
 // UpdateUser implements [userpool.Users].
 func (s UserPools) UpdateUser(ctx context.Context, p guard.Permit, u userpool.User) error {
+	return s.DB.change(ctx, p, userpool.ActionUpdateUser, u.Resource(), func(ctx context.Context, tx *txn) error {
+		former := userpool.Letter{ID: name.NewID("let"), Pool: u.Pool, Kind: userpool.LetterChanged, UserID: u.ID, Language: "en", DueAt: p.Entry().Time, CreatedAt: p.Entry().Time}
+		err := row(ctx, tx, userpool.NotFound("user", u.ID), func(sc scanner) error { return sc.Scan(&former.Email) }, `SELECT email FROM users WHERE pool = $1 AND id = $2`, u.Pool, u.ID)
+		if err != nil {
+			return err
+		}
+		if err := updateUser(ctx, tx, p, u); err != nil || former.Email == "" || userpool.EmailKey(former.Email) == userpool.EmailKey(u.Email) {
+			return err
+		}
+		return insertLetter(ctx, tx, former)
+	})
+}
+
+func updateUser(ctx context.Context, tx *txn, p guard.Permit, u userpool.User) error {
 	former, attributes, err := userJSON(u)
 	if err != nil {
 		return err
 	}
-	return s.DB.change(ctx, p, userpool.ActionUpdateUser, u.Resource(), func(ctx context.Context, tx *txn) error {
-		var taken int64
-		if err := row(ctx, tx, nil, func(sc scanner) error { return sc.Scan(&taken) },
-			`SELECT COUNT(*) FROM users WHERE pool = $1 AND login_name = $2 AND id <> $3`, u.Pool, userpool.LoginName(u.UserName), u.ID); err != nil {
-			return err
-		}
-		if taken > 0 {
-			return userpool.Exists("user", u.UserName)
-		}
-		err := must(ctx, tx, userpool.Changed("user", u.ID),
-			`UPDATE users SET login_name = $1, user_name = $2, display_name = $3, email = $4, email_verified = $5, phone = $6, password_hash = $7, former_passwords = $8,
-			 password_changed = $9, must_change = $10, attributes = $11, external_id = $12, disabled = $13, version = version + 1 WHERE pool = $14 AND id = $15 AND version = $16`,
-			userpool.LoginName(u.UserName), u.UserName, u.DisplayName, u.Email, u.EmailVerified, u.Phone, u.PasswordHash.RevealString(), former,
-			ms(u.PasswordChangedAt), u.MustChangePassword, attributes, u.ExternalID, u.Disabled, u.Pool, u.ID, u.Version)
-		if err != nil {
-			return changedOrGone(ctx, tx, err, "user", u.Pool, u.ID, countUser)
-		}
-		return endVoid(ctx, tx, p, u)
-	})
+	var taken int64
+	if err := row(ctx, tx, nil, func(sc scanner) error { return sc.Scan(&taken) },
+		`SELECT COUNT(*) FROM users WHERE pool = $1 AND login_name = $2 AND id <> $3`, u.Pool, userpool.LoginName(u.UserName), u.ID); err != nil {
+		return err
+	}
+	if taken > 0 {
+		return userpool.Exists("user", u.UserName)
+	}
+	err = must(ctx, tx, userpool.Changed("user", u.ID),
+		`UPDATE users SET login_name = $1, user_name = $2, display_name = $3, email = $4, email_verified = $5, phone = $6, password_hash = $7, former_passwords = $8,
+		 password_changed = $9, must_change = $10, attributes = $11, external_id = $12, disabled = $13, version = version + 1 WHERE pool = $14 AND id = $15 AND version = $16`,
+		userpool.LoginName(u.UserName), u.UserName, u.DisplayName, u.Email, u.EmailVerified, u.Phone, u.PasswordHash.RevealString(), former,
+		ms(u.PasswordChangedAt), u.MustChangePassword, attributes, u.ExternalID, u.Disabled, u.Pool, u.ID, u.Version)
+	if err != nil {
+		return changedOrGone(ctx, tx, err, "user", u.Pool, u.ID, countUser)
+	}
+	return endVoid(ctx, tx, p, u)
 }
 
 // SetPassword implements [userpool.Users].

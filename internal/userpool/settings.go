@@ -51,19 +51,11 @@ const (
 	FactorRequired FactorPolicy = "required" // who has none gets one at his next login
 )
 
-// Look is how a pool's pages differ from Deputy's own.
-type Look struct {
-	Color    string `json:"color"`    // "#rrggbb"; empty: Deputy's
-	Logo     []byte `json:"logo"`     // an image; empty: Deputy's
-	LogoType string `json:"logoType"` // its media type
-}
-
 // The bounds of settings.
 const (
 	MaxRefreshGrace = time.Minute
 	MinKeyLifetime  = 24 * time.Hour
 	MaxHistory      = 24
-	MaxLogo         = 128 << 10 // bytes
 )
 
 // DefaultSettings returns the settings of a new pool.
@@ -105,16 +97,6 @@ func (s Settings) Check() error {
 		return err
 	}
 	return s.Look.check()
-}
-
-func (l Look) check() error {
-	if l.Color != "" && !colorShape.MatchString(l.Color) {
-		return fault.New(fault.Invalid, "color_invalid", "%q is not a colour", name.Clip(l.Color, 40)).WithFix("give it as #rrggbb in lower case, such as #2f5bea")
-	}
-	if len(l.Logo) > MaxLogo || (len(l.Logo) == 0) != (l.LogoType == "") {
-		return fault.New(fault.Invalid, "logo_invalid", "the logo is larger than %d bytes, or its type is not known", MaxLogo)
-	}
-	return nil
 }
 
 // Algorithms are those that a pool can sign with.

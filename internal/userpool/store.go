@@ -50,6 +50,7 @@ type Users interface {
 	// UpdateUser replaces the user of the same pool and id if its version still is u.Version, and counts
 	// the version up; ActionUpdateUser. Otherwise Changed("user", id), or NotFound. CreatedAt stays, and Groups are not looked at.
 	// It ends the sessions that the change makes void (see [Session.Alive]).
+	// If the user had an e-mail address and gets another, a [LetterChanged] to the former one is posted with it.
 	UpdateUser(ctx context.Context, p guard.Permit, u User) error
 	// UpgradePassword replaces the password hash if it still is old, counting the version up and leaving
 	// PasswordChangedAt; ActionUpgradePassword. Otherwise Changed("user", id), or NotFound.
@@ -167,6 +168,8 @@ type Stores interface {
 	Registrations
 	Directory
 	ProvisioningTokens
+	Proofs
+	Letters
 }
 
 // NotFound returns the fault for something that is not there. what is the

@@ -67,6 +67,7 @@ type API struct {
 	Audit         AuditLog
 	Keys          *keys.Ring
 	Guard         *guard.Guard
+	Mail          bool                        // whether there is an SMTP server
 	Ready         func(context.Context) error // reports why requests cannot be answered
 	Logger        *slog.Logger
 	Now           func() time.Time
@@ -95,14 +96,6 @@ type endpoint struct {
 	serve        func(c *call) (any, error)
 }
 
-// bodyLimit returns how many bytes of e's body are read.
-func bodyLimit(e endpoint) int64 {
-	if _, file := e.body.(upload); file {
-		return roster.MaxUpload + 1
-	}
-	return maxBody + 1
-}
-
 // parameter is one that the query may have.
 type parameter struct{ name, kind, help string }
 
@@ -123,10 +116,14 @@ type call struct {
 	r      *http.Request
 	caller name.Caller
 	query  map[string]string
+	bound  int64 // of the body, in bytes
 }
 
-// maxBody bounds a request's body.
+// maxBody bounds a request's body, unless its type is bounded itself.
 const maxBody = 64 << 10
+
+// bounded is a body that may be of another size.
+type bounded interface{ maxBody() int64 }
 
 func (c *call) path(parameter string) string { return c.r.PathValue(parameter) }
 
@@ -140,7 +137,7 @@ func (c *call) decode(into any) error {
 	if coding := c.r.Header.Get("Content-Encoding"); coding != "" { // RFC 9110, section 8.4: what is not understood is not guessed at
 		return fault.New(fault.Invalid, "content_encoding_unsupported", "the body is encoded as %q", name.Clip(coding, 60)).WithFix("send it as it is")
 	}
-	return wire.Decode(c.r.Body, maxBody, into)
+	return wire.Decode(c.r.Body, c.bound, into)
 }
 
 // number returns a query parameter that is a number from least to most.
@@ -216,7 +213,11 @@ func (a *API) handler(e endpoint) http.Handler {
 		}
 		var answer any
 		if err == nil {
-			r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(e))
+			c.bound = maxBody
+			if b, ok := e.body.(bounded); ok {
+				c.bound = b.maxBody()
+			}
+			r.Body = http.MaxBytesReader(w, r.Body, c.bound+1)
 			answer, err = e.serve(c)
 		}
 		switch {
@@ -297,3 +298,6 @@ func bearer(r *http.Request) (secret.Text, error) {
 	}
 	return secret.FromString(token), nil
 }
+
+// now is the time with the precision that stores keep.
+func (a *API) now() time.Time { return a.Now().UTC().Truncate(time.Millisecond) }

@@ -5,6 +5,9 @@ import "net/http"
 // page are the parameters of lists that come in pages.
 var page = []parameter{{"after", "string", "Return what follows the item with this id"}, {"limit", "integer", "At most this many, 1 to 500; 100 if left out"}}
 
+// confirm is the parameter of what cannot be taken back.
+var confirm = []parameter{{"confirm", "string", "The name of what is deleted, again"}}
+
 // endpoints is the whole API.
 func (a *API) endpoints() []endpoint {
 	const (
@@ -17,6 +20,10 @@ func (a *API) endpoints() []endpoint {
 		{get, "/user-pools", "listUserPools", "user pools", "List the user pools", operators, nil, nil, ok, list[userPoolJSON]{}, a.listUserPools},
 		{post, "/user-pools", "createUserPool", "user pools", "Create a user pool", operators, nil, newUserPool{}, created, userPoolJSON{}, a.createUserPool},
 		{get, "/user-pools/{pool}", "getUserPool", "user pools", "Show a user pool", operators, nil, nil, ok, userPoolJSON{}, a.getUserPool},
+		{patch, "/user-pools/{pool}", "updateUserPool", "user pools", "Change a user pool; what is left out stays", operators, nil, poolChange{}, ok, userPoolJSON{}, a.updateUserPool},
+		{del, "/user-pools/{pool}", "deleteUserPool", "user pools", "Delete a user pool with everything in it", operators, confirm, nil, nothing, nil, a.deleteUserPool},
+		{put, "/user-pools/{pool}/logo", "putLogo", "user pools", "Give a pool's pages a logo", operators, nil, newLogo{}, ok, userPoolJSON{}, a.putLogo},
+		{del, "/user-pools/{pool}/logo", "deleteLogo", "user pools", "Give a pool's pages Deputy's logo again", operators, nil, nil, ok, userPoolJSON{}, a.deleteLogo},
 		{get, "/user-pools/{pool}/users", "listUsers", "users", "List a pool's users", operators, userQuery, nil, ok, list[userJSON]{}, a.listUsers},
 		{post, "/user-pools/{pool}/users", "createUser", "users", "Create a user", operators, nil, newUser{}, created, userJSON{}, a.createUser},
 		{get, "/user-pools/{pool}/users/{user}", "getUser", "users", "Show a user", operators, nil, nil, ok, userJSON{}, a.getUser},

@@ -206,7 +206,7 @@ func (w *world) hostileTargets() []hostile {
 		get("parameter of another endpoint", "/audit/stream?newest=true", 400, "parameter_unknown", ""),
 		get("broken encoding", "/audit?action=%zz", 400, "parameter_invalid", ""),
 		get("semicolons", "/audit?after=1;limit=2", 400, "parameter_invalid", ""),
-		as("unknown method", "PATCH", "/user-pools/people", 405, "method_not_allowed"),
+		as("unknown method", "PATCH", "/user-pools", 405, "method_not_allowed"),
 		as("method of another path", "DELETE", "/user-pools", 405, "method_not_allowed"),
 		as("invented method", "BREW", "/whoami", 405, "method_not_allowed"),
 		as("preflight", "OPTIONS", "/credentials", 405, "method_not_allowed"),

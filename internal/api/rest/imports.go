@@ -19,6 +19,9 @@ var importQuery = []parameter{{"dryRun", "boolean", "Change nothing and report w
 // upload is the body of an endpoint that takes a file of [roster.MaxUpload].
 type upload struct{}
 
+// maxBody implements [bounded].
+func (upload) maxBody() int64 { return roster.MaxUpload }
+
 // importLine is one line of the answer to an import: of a row, or the last one.
 type importLine struct {
 	Line     int            `json:"line,omitempty" doc:"Of the file"`

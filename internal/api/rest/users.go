@@ -170,8 +170,8 @@ func (a *API) changeUser(c *call) (any, error) {
 }
 
 func (in changedUser) apply(u *userpool.User) {
-	if in.Email != nil && *in.Email != u.Email {
-		u.Email, u.EmailVerified = *in.Email, false
+	if in.Email != nil {
+		u.SetEmail(*in.Email)
 	}
 	amend(&u.UserName, in.UserName)
 	amend(&u.DisplayName, in.DisplayName)

@@ -28,6 +28,10 @@ func (s *suite) writes() []write {
 	newCode.ID, newCode.Hash = "code_new", userpool.HashCode(secret.FromString("ac_new"))
 	consent := userpool.Consent{Pool: pool.Name, UserID: user.ID, ClientID: client.ID, Scopes: s.scopes("openid"), GrantedAt: start}
 	old, changes := s.addUser("staff", "old"), s.addUser("staff", "changes")
+	proof, letter := s.addProof(user, userpool.VerifyEmail), s.takeLetter(s.addLetter("staff", "someone@example.com"))
+	letter.State = userpool.LetterSent
+	newProof, _ := userpool.NewProof("staff", userpool.ResetPassword, user.ID, user.Email, start)
+	newLetter := aLetter("staff", "someone@example.com")
 	pushed, opened, taken := s.addPushed("staff"), s.addPushed("staff"), s.addPushed("staff")
 	pushed.ID, pushed.Hash = "par_new", userpool.HashPushed(secret.FromString("pr_new"))
 	token, dropped := s.addInitialToken("staff", 1, start), s.addInitialToken("staff", 1, start)
@@ -36,6 +40,14 @@ func (s *suite) writes() []write {
 	assertion := userpool.Assertion{Pool: "staff", ClientID: client.ID, Hash: userpool.HashAssertion("jti"), ExpiresAt: start}
 	ctx := s.ctx()
 	return []write{
+		{userpool.ActionPutProof, newProof.Resource(), func(p guard.Permit) error { return s.PutProof(ctx, p, newProof) }},
+		{userpool.ActionVerifyEmail, old.Resource(), func(p guard.Permit) error { return s.UseProof(ctx, p, proof, old) }},
+		{userpool.ActionPostLetter, newLetter.Resource(), func(p guard.Permit) error { return s.PostLetter(ctx, p, newLetter) }},
+		{userpool.ActionSettleLetter, letter.Resource(), func(p guard.Permit) error { return s.SettleLetter(ctx, p, letter) }},
+		{userpool.ActionSweepLetters, userpool.LettersResource(), func(p guard.Permit) error {
+			_, err := s.SweepLetters(ctx, p, start.Add(2*userpool.LetterLifetime))
+			return err
+		}},
 		{userpool.ActionCreatePushed, pushed.Resource(), func(p guard.Permit) error { return s.CreatePushed(ctx, p, pushed) }},
 		{userpool.ActionOpenPushed, opened.Resource(), func(p guard.Permit) error { return s.OpenPushed(ctx, p, "staff", opened.ID, start, start) }},
 		{userpool.ActionUsePushed, taken.Resource(), func(p guard.Permit) error { return s.UsePushed(ctx, p, "staff", taken.ID) }},
