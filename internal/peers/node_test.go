@@ -24,10 +24,10 @@ func missing(t testing.TB, why string) {
 	t.Skip(why)
 }
 
-// nodeTime bounds one run of a script.
-const nodeTime = time.Minute
+// scriptTime bounds one run of a script.
+const scriptTime = time.Minute
 
-// script is a running Node script; see testdata/node/talk.mjs.
+// script is a running program of a peer; see testdata/node/talk.mjs.
 type script struct {
 	in     io.WriteCloser
 	out    *bufio.Scanner
@@ -35,15 +35,21 @@ type script struct {
 	wait   func() error
 }
 
-// node starts a script.
+// node starts a Node script.
 func node(t testing.TB, file string, arguments ...string) *script {
 	t.Helper()
 	dir := testdata(t, "node")
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "openid-client", "package.json")); err != nil {
 		missing(t, "the peers are not installed; run: npm ci --prefix internal/peers/testdata/node")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), nodeTime)
-	cmd := exec.CommandContext(ctx, "node", append([]string{file}, arguments...)...)
+	return begin(t, dir, "node", append([]string{file}, arguments...)...)
+}
+
+// begin starts a program that speaks in lines of JSON.
+func begin(t testing.TB, dir, program string, arguments ...string) *script {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), scriptTime)
+	cmd := exec.CommandContext(ctx, program, arguments...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "NO_PROXY=*", "no_proxy=*")
 	in, err := cmd.StdinPipe()

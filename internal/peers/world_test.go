@@ -2,7 +2,6 @@ package peers_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/url"
 	"path/filepath"
@@ -155,12 +154,15 @@ func (p *person) answer(at visitor.Page, on func(*url.URL) bool) (visitor.Page, 
 		at, err = p.Submit(p.w.t.Context(), at, login, url.Values{"username": {p.w.user.UserName}, "password": {password}}, "", "", on)
 		return at, true, err
 	}
-	decision, err := at.Find("decision")
-	if errors.Is(err, visitor.ErrNoForm) {
-		return at, false, nil
+	if decision, err := at.Find("decision"); err == nil {
+		at, err = p.Submit(p.w.t.Context(), at, decision, nil, "decision", "allow", on)
+		return at, true, err
 	}
-	at, err = p.Submit(p.w.t.Context(), at, decision, nil, "decision", "allow", on)
-	return at, true, err
+	if code, err := at.Find("user_code"); err == nil { // of a device, as the address filled it in
+		at, err = p.Submit(p.w.t.Context(), at, code, nil, "", "", on)
+		return at, true, err
+	}
+	return at, false, nil
 }
 
 // testdata is the directory of a peer.

@@ -97,7 +97,7 @@ export async function metadata(task) {
 export async function register(task) {
   const options = { execute: [client.allowInsecureRequests, client.enableNonRepudiationChecks], initialAccessToken: task.initialAccessToken }
   const wanted = { client_name: 'self-made', redirect_uris: [task.redirectUri], grant_types: ['authorization_code', 'refresh_token'], token_endpoint_auth_method: 'client_secret_basic' }
-  const config = await client.dynamicClientRegistration(new URL(task.issuer), wanted, undefined, options)
+  const config = await client.dynamicClientRegistration(new URL(task.issuer), wanted, client.ClientSecretBasic(), options)
   const got = await logIn(task, config)
   return { sub: got.claims().sub, audience: got.claims().aud === config.clientMetadata().client_id }
 }

@@ -14,7 +14,8 @@ export async function device(task) {
   const config = await task.discover()
   const asked = await client.initiateDeviceAuthorization(config, { scope: 'openid profile' })
   await visit(asked.verification_uri_complete)
+  // The first look may come at once.
   const got = await client.pollDeviceAuthorizationGrant(config, { ...asked, interval: 0.1 })
-  const info = await client.fetchUserInfo(config, got.access_token, client.skipSubjectCheck)
-  return { sub: info.sub, id: got.claims()?.sub, again: await refusal(client.pollDeviceAuthorizationGrant(config, { ...asked, interval: 0.1 })) }
+  const { sub } = got.claims()
+  return { sub, name: (await client.fetchUserInfo(config, got.access_token, sub)).name }
 }
