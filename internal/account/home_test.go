@@ -1,12 +1,10 @@
-package account
+package account_test
 
 import (
 	"html"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -14,74 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/deputy-id/deputy/internal/browser"
-	"github.com/deputy-id/deputy/internal/guard"
-	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
-	"github.com/deputy-id/deputy/internal/poolpage"
-	"github.com/deputy-id/deputy/internal/secret"
-	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
-
-const password = "correct horse 电池 staple"
-
-// world is the account pages of two pools, each with the users zhang and li and
-// the client chat.
-type world struct {
-	t      *testing.T
-	url    string
-	stores storetest.Pools
-	guard  *guard.Guard
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	mux := http.NewServeMux()
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	log := slog.New(slog.DiscardHandler)
-	w := &world{t: t, url: server.URL, stores: storetest.NewPools(t)}
-	w.guard = &guard.Guard{Log: w.stores.Log}
-	site, err := browser.NewSite(w.url, "id")
-	w.must(err)
-	pages, err := browser.NewPages(site, log)
-	w.must(err)
-	logins := &login.Logins{PublicURL: w.url, Site: site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log}
-	signIn := w.stores.SignIn(t, w.url, w.guard, time.Now)
-	base := poolpage.Base{PublicURL: w.url, Site: site, Pages: pages, Pools: w.stores, Log: log, Now: time.Now, Address: poolpage.RemoteAddress}
-	(&login.Handler{Base: base, Logins: logins, SignIn: signIn}).Mount(mux)
-	(&Home{Base: Base{Base: base, Logins: logins}, Clients: w.stores, Sessions: w.stores, Consents: w.stores, Guard: w.guard}).Mount(mux)
-	hash, err := signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
-	w.must(err)
-	for _, pool := range []string{"staff", "guests"} {
-		p := userpool.Pool{Name: pool, Settings: userpool.DefaultSettings(), CreatedAt: time.Now()}
-		p.Settings.SecondFactor = userpool.FactorOff
-		w.must(w.stores.CreatePool(t.Context(), w.permit(userpool.ActionCreatePool, p.Resource()), p))
-		for _, user := range []string{"zhang", "li"} {
-			u := userpool.User{ID: "usr_" + user + "_" + pool, Pool: pool, UserName: user, DisplayName: "用户 " + user, Email: user + "@example.com", PasswordHash: hash, CreatedAt: time.Now()}
-			w.must(w.stores.CreateUser(t.Context(), w.permit(userpool.ActionCreateUser, u.Resource()), u))
-		}
-		c := userpool.NewClient(pool, "chat", userpool.Public, time.Now())
-		c.ID, c.BackchannelLogoutURI = "cli_chat_"+pool, "https://chat.example/logout"
-		w.must(w.stores.CreateClient(t.Context(), w.permit(userpool.ActionCreateClient, c.Resource()), c))
-	}
-	return w
-}
-
-func (w *world) must(err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-func (w *world) permit(a guard.Action, r guard.Resource) guard.Permit {
-	w.t.Helper()
-	p, err := w.guard.Allow(w.t.Context(), name.Caller{Kind: name.System}, a, r)
-	w.must(err)
-	return p
-}
 
 // allow remembers that a user allowed the pool's client something, and begins tokens.
 func (w *world) allow(pool, user string) userpool.Family {
@@ -89,12 +22,12 @@ func (w *world) allow(pool, user string) userpool.Family {
 	ctx := w.t.Context()
 	scopes, err := name.ParseScopes("openid email docs:read")
 	w.must(err)
-	c := userpool.Consent{Pool: pool, UserID: user, ClientID: "cli_chat_" + pool, Scopes: scopes, GrantedAt: time.Now()}
+	c := userpool.Consent{Pool: pool, UserID: user, ClientID: "cli_chat_" + pool, Scopes: scopes, GrantedAt: w.now()}
 	w.must(w.stores.SetConsent(ctx, w.permit(userpool.ActionSetConsent, c.Resource()), c))
-	code := userpool.Code{Hash: userpool.HashCode(userpool.NewCode()), ID: name.NewID("code"), Pool: pool, ClientID: c.ClientID, UserID: user, ExpiresAt: time.Now().Add(time.Minute)}
+	code := userpool.Code{Hash: userpool.HashCode(userpool.NewCode()), ID: name.NewID("code"), Pool: pool, ClientID: c.ClientID, UserID: user, ExpiresAt: w.now().Add(time.Minute)}
 	w.must(w.stores.CreateCode(ctx, w.permit(userpool.ActionCreateCode, code.Resource()), code))
-	f := userpool.Family{ID: name.NewID("fam"), Pool: pool, ClientID: c.ClientID, UserID: user, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
-	w.must(w.stores.RedeemCode(ctx, w.permit(userpool.ActionRedeemCode, code.Resource()), pool, code.ID, time.Now(), userpool.Beginning{Family: f}))
+	f := userpool.Family{ID: name.NewID("fam"), Pool: pool, ClientID: c.ClientID, UserID: user, CreatedAt: w.now(), ExpiresAt: w.now().Add(time.Hour)}
+	w.must(w.stores.RedeemCode(ctx, w.permit(userpool.ActionRedeemCode, code.Resource()), pool, code.ID, w.now(), userpool.Beginning{Family: f}))
 	return f
 }
 
@@ -137,7 +70,6 @@ func (v visitor) do(method, path string, form url.Values) (int, string, string) 
 
 var (
 	pageForm = regexp.MustCompile(`(?s)<form method="post" action="([^"]+)">(.*?)</form>`)
-	hidden   = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)">`)
 )
 
 // action is a form of a page.

@@ -14,24 +14,24 @@ import (
 	"testing"
 	"time"
 
-	"github.com/descope/virtualwebauthn"
-
 	"github.com/deputy-id/deputy/internal/account"
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/recovery"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/descope/virtualwebauthn"
 )
 
 const password = "correct horse battery"
 
-// world is the login and the security pages on localhost, with the pools staff
-// and guests, which have a user zhang and a user li each.
+// world is the login and the account pages on localhost, with the pools staff
+// and guests, which have a user zhang, a user li and a client chat each.
 type world struct {
 	t      *testing.T
 	url    string
@@ -57,7 +57,8 @@ func newWorld(t *testing.T) *world {
 	w.signIn = w.stores.SignIn(t, w.url, w.guard, w.now)
 	base := poolpage.Base{PublicURL: w.url, Site: site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: w.url, Site: site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
-	(&login.Handler{Base: base, Logins: logins, SignIn: w.signIn}).Mount(mux)
+	(&login.Handler{Base: base, Logins: logins, SignIn: w.signIn, Recovery: recovery.New(recovery.Config{Now: w.now})}).Mount(mux)
+	(&account.Home{Base: account.Base{Base: base, Logins: logins}, Clients: w.stores, Sessions: w.stores, Consents: w.stores, Guard: w.guard}).Mount(mux)
 	(&account.Security{Base: account.Base{Base: base, Logins: logins}, SignIn: w.signIn}).Mount(mux)
 	hash, err := w.signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)
@@ -65,9 +66,13 @@ func newWorld(t *testing.T) *world {
 		p := userpool.Pool{Name: poolName, Settings: userpool.DefaultSettings(), CreatedAt: w.now()}
 		w.must(w.stores.CreatePool(t.Context(), w.permit(userpool.ActionCreatePool, p.Resource()), p))
 		for _, userName := range []string{"zhang", "li"} {
-			u := userpool.User{ID: "usr_" + userName + "_" + poolName, Pool: poolName, UserName: userName, PasswordHash: hash, CreatedAt: w.now(), PasswordChangedAt: w.now()}
+			u := userpool.User{ID: "usr_" + userName + "_" + poolName, Pool: poolName, UserName: userName, DisplayName: "用户 " + userName,
+				Email: userName + "@example.com", PasswordHash: hash, CreatedAt: w.now(), PasswordChangedAt: w.now()}
 			w.must(w.stores.CreateUser(t.Context(), w.permit(userpool.ActionCreateUser, u.Resource()), u))
 		}
+		c := userpool.NewClient(poolName, "chat", userpool.Public, w.now())
+		c.ID, c.BackchannelLogoutURI = "cli_chat_"+poolName, "https://chat.example/logout"
+		w.must(w.stores.CreateClient(t.Context(), w.permit(userpool.ActionCreateClient, c.Resource()), c))
 	}
 	return w
 }

@@ -77,7 +77,7 @@ func (e register) create(w http.ResponseWriter, r *http.Request, pool userpool.P
 	}
 	token := userpool.NewRegistrationToken()
 	c.Name, c.Origin, c.RegistrationHash = "app-"+strings.TrimPrefix(c.ID, "cli_"), userpool.ByRegistration, userpool.HashRegistrationToken(token)
-	made := fitSecret(&c)
+	made := c.FitSecret()
 	if err := registration.Check(c); err != nil {
 		return err
 	}
@@ -134,21 +134,6 @@ func readMetadata(r *http.Request, also any) (registration.Metadata, error) {
 		return m, oauth.NewError(oauth.CodeInvalidClientMetadata, fault.As(err).Message)
 	}
 	return m, nil
-}
-
-// fitSecret makes a secret for a client that needs one and has none, and takes it
-// from one that needs none.
-func fitSecret(c *userpool.Client) secret.Text {
-	if c.AuthMethod == oauth.PrivateKeyJWT || c.AuthMethod == oauth.ClientAuthNone {
-		c.SecretHash = ""
-		return secret.Text{}
-	}
-	if c.SecretHash != "" {
-		return secret.Text{}
-	}
-	made := userpool.NewSecret()
-	c.SecretHash = userpool.HashSecret(made)
-	return made
 }
 
 // own returns the client that the request is about, if its registration access
@@ -217,7 +202,7 @@ func (e register) update(w http.ResponseWriter, r *http.Request, pool userpool.P
 	c.ID, c.Name, c.Origin, c.RegistrationHash, c.Version = before.ID, before.Name, before.Origin, before.RegistrationHash, before.Version
 	c.SecretHash, c.Audiences = before.SecretHash, before.Audiences
 	c.AccessTokenLifetime, c.RefreshLifetime, c.RefreshIdle = before.AccessTokenLifetime, before.RefreshLifetime, before.RefreshIdle
-	made := fitSecret(&c)
+	made := c.FitSecret()
 	if err := registration.Check(c); err != nil {
 		return err
 	}

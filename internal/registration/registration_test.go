@@ -107,7 +107,7 @@ func TestHostileMetadata(t *testing.T) {
 		`{` + uri + `,"response_types":["code id_token"]}`:                                                                                        oauth.CodeInvalidClientMetadata,
 		`{` + uri + `,"scope":"payments"}`:                                                                                                        oauth.CodeInvalidClientMetadata,
 		`{` + uri + `,"scope":"a\"b"}`:                                                                                                            oauth.CodeInvalidClientMetadata,
-		`{` + uri + `,"client_name":"Goo‮gle"}`:                                                                                                   oauth.CodeInvalidClientMetadata,
+		"{" + uri + ",\"client_name\":\"Goo\u202egle\"}":                                                                                          oauth.CodeInvalidClientMetadata,
 		`{` + uri + `,"client_name":"` + strings.Repeat("x", 300) + `"}`:                                                                          oauth.CodeInvalidClientMetadata,
 		`{` + uri + `,"client_name":7}`:                                                                                                           oauth.CodeInvalidClientMetadata,
 		`{` + uri + `,"post_logout_redirect_uris":["javascript:alert(1)"]}`:                                                                       oauth.CodeInvalidRedirectURI,

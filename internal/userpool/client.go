@@ -285,6 +285,22 @@ func (c Client) checkLifetimes() error {
 	return nil
 }
 
+// FitSecret gives a client that authenticates with a secret one if it has none,
+// and returns it: it is to be shown this once. From a client that needs none it
+// takes what there is.
+func (c *Client) FitSecret() secret.Text {
+	if c.AuthMethod == oauth.PrivateKeyJWT || c.AuthMethod == oauth.ClientAuthNone {
+		c.SecretHash = ""
+		return secret.Text{}
+	}
+	if c.SecretHash != "" {
+		return secret.Text{}
+	}
+	made := NewSecret()
+	c.SecretHash = HashSecret(made)
+	return made
+}
+
 // NewSecret returns a fresh client secret.
 func NewSecret() secret.Text { return secret.FromString(name.NewToken("cs")) }
 

@@ -136,21 +136,6 @@ func (s ClientSettings) set(c *userpool.Client) error {
 	return err
 }
 
-// fitSecret gives a client that authenticates with a secret one if it has none,
-// and takes it from one that does not.
-func fitSecret(c *userpool.Client) secret.Text {
-	if c.Type != userpool.Web || c.AuthMethod == oauth.PrivateKeyJWT {
-		c.SecretHash = ""
-		return secret.Text{}
-	}
-	if c.SecretHash != "" {
-		return secret.Text{}
-	}
-	made := userpool.NewSecret()
-	c.SecretHash = userpool.HashSecret(made)
-	return made
-}
-
 func (a *API) listClients(c *call) (any, error) {
 	if _, err := a.Pools.Pool(c.ctx, c.path("pool")); err != nil {
 		return nil, err
@@ -175,7 +160,7 @@ func (a *API) createClient(c *call) (any, error) {
 	if err := in.set(&made); err != nil {
 		return nil, err
 	}
-	shown := fitSecret(&made)
+	shown := made.FitSecret()
 	if err := made.Check(); err != nil {
 		return nil, err
 	}
@@ -218,7 +203,7 @@ func (a *API) changeClient(c *call) (any, error) {
 	if err := in.set(&changed); err != nil {
 		return nil, err
 	}
-	shown := fitSecret(&changed)
+	shown := changed.FitSecret()
 	if err := changed.Check(); err != nil {
 		return nil, err
 	}
@@ -242,7 +227,7 @@ func (a *API) regenerateSecret(c *call) (any, error) {
 		return nil, fault.New(fault.Invalid, "client_secret_invalid", "a client that authenticates by %q has no secret", found.AuthMethod)
 	}
 	found.SecretHash = ""
-	fresh := fitSecret(&found)
+	fresh := found.FitSecret()
 	err = a.permitted(c, userpool.ActionUpdateClient, found.Resource(), func(p guard.Permit) error {
 		return a.Clients.UpdateClient(c.ctx, p.Detail(map[string]string{"change": "secret"}), found)
 	})
