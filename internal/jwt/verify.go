@@ -83,6 +83,11 @@ func asymmetric() []jose.SignatureAlgorithm {
 		jose.ES384, jose.ES512, jose.RS384, jose.RS512, jose.PS384, jose.PS512}
 }
 
+// Acceptable returns those of algorithms that can be accepted, in their order.
+func Acceptable(algorithms []string) []string {
+	return slices.DeleteFunc(slices.Clone(algorithms), func(a string) bool { return !slices.Contains(asymmetric(), jose.SignatureAlgorithm(a)) })
+}
+
 // Claims is what a verified token says. Times that the token does not name are
 // zero. Holders must not modify Audience and Raw: cached verdicts share them.
 type Claims struct {

@@ -2,6 +2,7 @@
 package login
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -19,12 +20,14 @@ import (
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
-// Handler serves the login pages of all pools. All fields are required.
+// Handler serves the login pages of all pools. All fields are required but Choices.
 type Handler struct {
 	poolpage.Base
 	Logins   *Logins
 	SignIn   *signin.SignIn
 	Recovery *recovery.Recovery
+	// Choices returns the ways to log in elsewhere, which come back to returnTo; nil: there are none.
+	Choices func(ctx context.Context, pool userpool.Pool, returnTo string) ([]browser.Link, error)
 }
 
 // Mount adds the pages to mux.
@@ -179,6 +182,12 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, pool userpool.P
 	page := loginPage(pool, h.Brand(pool), f, h.Site.FormToken(w, r, loginPurpose(pool, f.returnTo)...))
 	if pool.Settings.SecondFactor != userpool.FactorOff && h.SignIn.Factors.Passkeys() {
 		page.Others = []browser.Other{{Name: "begin-passkey", Label: textWithPasskey(), Path: poolpage.Path(pool.Name, "/login/begin-passkey")}}
+	}
+	if h.Choices != nil {
+		var err error
+		if page.Choices, err = h.Choices(r.Context(), pool, f.returnTo); err != nil { // a password still does
+			h.Log.ErrorContext(r.Context(), "identity providers not read", "pool", pool.Name, "err", err)
+		}
 	}
 	page.Targets, page.Links = h.Logins.targets(f.returnTo), h.links(pool)
 	h.Pages.Render(w, r, status, page)

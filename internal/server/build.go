@@ -21,9 +21,11 @@ import (
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/fleet/process"
 	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/idppage"
 	"github.com/deputy-id/deputy/internal/ingress"
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
@@ -174,6 +176,12 @@ func (s *Server) build(ctx context.Context) error {
 		Store: store.Providers{DB: db}, Guard: s.guard, Sealer: ring, Catalogue: catalogue, Client: &vendor.Client{Outbound: out, Now: c.Now},
 		CallbackURL: c.PublicURL + callback.Path, Now: c.Now,
 	}
+	identities := store.Identities{DB: db}
+	federated := &federation.Federation{
+		PublicURL: c.PublicURL, Store: identities, Users: pools, Sealer: ring, Guard: s.guard, Catalogue: catalogue, Outbound: out, Now: c.Now,
+	}
+	external := &idppage.Handler{Login: loginPages, Federation: federated}
+	loginPages.Choices = external.Choices
 	grants := store.Vault{DB: db}
 	journal, err := spool.Open(filepath.Join(c.Data, "journal"))
 	if err != nil {
@@ -212,7 +220,7 @@ func (s *Server) build(ctx context.Context) error {
 		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
 	}
 	s.keeper = keeper{
-		letters: s.recovery.Sweep, pools: pools, sessions: pools, attempts: attempts, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -221,6 +229,7 @@ func (s *Server) build(ctx context.Context) error {
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	loginPages.Mount(mux)
 	home.Mount(mux)
+	external.Mount(mux)
 	security.Mount(mux)
 	openid.Mount(mux)
 	(&scim.Handler{PublicURL: c.PublicURL, Pools: pools, Tokens: pools, Roster: people, Log: log}).Mount(mux)
@@ -231,6 +240,7 @@ func (s *Server) build(ctx context.Context) error {
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Passwords: passwords, Factors: factors,
 		Roster: people, Provisioning: pools, Mail: c.SMTPURL != "",
 		Clients: pools, Registrations: pools,
+		Federation: federated, Identities: identities,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,
 		Vault: tokenVault, Broker: credentials, Flow: flow,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/idp"
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
@@ -18,16 +19,17 @@ import (
 // keeper does what is due now and then: it removes what has ended and rotates
 // signing keys. Every replica has one.
 type keeper struct {
-	pools     userpool.Pools
-	sessions  userpool.Sessions
-	attempts  signin.Attempts
-	ring      *keys.Ring
-	vault     *vault.Vault
-	letters   func(context.Context) error // removes those whose time is over
-	followers map[string]func([]jwt.Key)  // by owner: who signs with its keys
-	guard     *guard.Guard
-	log       *slog.Logger
-	now       func() time.Time
+	pools      userpool.Pools
+	sessions   userpool.Sessions
+	attempts   signin.Attempts
+	identities idp.Logins
+	letters    func(context.Context) error // removes those whose time is over
+	ring       *keys.Ring
+	vault      *vault.Vault
+	followers  map[string]func([]jwt.Key) // by owner: who signs with its keys
+	guard      *guard.Guard
+	log        *slog.Logger
+	now        func() time.Time
 }
 
 // run works until ctx is done.
@@ -57,6 +59,7 @@ func (k keeper) chores(ctx context.Context) {
 		{"ended sessions removed", k.sweep},
 		{"unfinished logins removed", k.sweepAttempts},
 		{"old letters removed", k.letters},
+		{"unfinished logins at identity providers removed", k.sweepFederated},
 		{"signing keys rotated", k.rotate},
 		{"former signing keys removed", k.ring.Sweep},
 	} {
@@ -81,6 +84,15 @@ func (k keeper) sweepAttempts(ctx context.Context) error {
 		return err
 	}
 	_, err = k.attempts.SweepAttempts(ctx, p, k.now())
+	return err
+}
+
+func (k keeper) sweepFederated(ctx context.Context) error {
+	p, err := k.guard.Allow(ctx, name.Caller{Kind: name.System}, idp.ActionSweep, idp.SweepResource())
+	if err != nil {
+		return err
+	}
+	_, err = k.identities.SweepLogins(ctx, p, k.now())
 	return err
 }
 

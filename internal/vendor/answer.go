@@ -60,6 +60,20 @@ func (a answer) text(path string) string {
 	return ""
 }
 
+// Profile is what is told about an account, read by paths such as "data.name".
+// The zero Profile tells nothing.
+type Profile struct{ answer answer }
+
+// ParseProfile reads a JSON object; everything else tells nothing.
+func ParseProfile(b []byte) Profile { return Profile{parseAnswer(b)} }
+
+// Text returns the string or number at a path without what cannot be printed,
+// and "" for everything else.
+func (p Profile) Text(path string) string { return printable(p.answer.text(path)) }
+
+// True reports whether there is the boolean true at a path.
+func (p Profile) True(path string) bool { return string(p.answer.at(path)) == "true" }
+
 // failed reports whether the answer itself says that it is an error, and which.
 func (a answer) failed(e Errors) (code, word string, failed bool) {
 	for _, path := range e.Code {
@@ -96,6 +110,7 @@ type Tokens struct {
 	Access           secret.Text // never empty
 	Refresh          secret.Text // empty: the answer had none, so an older one stays what it was
 	TokenType        string      // "Bearer"
+	ID               secret.Text // the ID token of an OpenID provider, unverified; empty: there was none
 	Scopes           name.Scopes
 	ScopesKnown      bool // false: the vendor did not say; then it is what was asked for (RFC 6749, section 5.1)
 	ExpiresAt        time.Time
@@ -118,7 +133,11 @@ func (a answer) tokens(t Token, asked time.Time) (Tokens, bool) {
 	if typ := a.text(t.TokenType); typ != "" && !strings.EqualFold(typ, oauth.TokenTypeBearer) {
 		return Tokens{}, false
 	}
-	got := Tokens{Access: access, Refresh: refresh, TokenType: oauth.TokenTypeBearer}
+	id, ok := a.token("id_token")
+	if !ok {
+		return Tokens{}, false
+	}
+	got := Tokens{Access: access, Refresh: refresh, TokenType: oauth.TokenTypeBearer, ID: id}
 	got.Scopes, got.ScopesKnown = a.scopes(t)
 	lifetime := a.seconds(t.ExpiresIn)
 	if lifetime == 0 {

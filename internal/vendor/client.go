@@ -62,8 +62,26 @@ func (c *Client) Refresh(ctx context.Context, e Entry, app App, refresh secret.T
 // Identity asks whose account access opens. It returns a fault of kind Invalid
 // (vendor_endpoint_missing) if the vendor cannot be asked.
 func (c *Client) Identity(ctx context.Context, e Entry, access secret.Text) (Account, error) {
-	if e.Endpoints.UserInfo == "" || e.Identity.ID == "" {
+	if e.Identity.ID == "" {
 		return Account{}, e.missing("user info")
+	}
+	p, err := c.Profile(ctx, e, access)
+	if err != nil {
+		return Account{}, err
+	}
+	id := p.Text(e.Identity.ID)
+	if id == "" || len(id) > 255 {
+		return Account{}, e.refused(StepAPI, http.StatusOK, p.answer, App{}, []secret.Text{access}).fault()
+	}
+	return Account{ID: id, Name: name.Clip(p.Text(e.Identity.Name), 200)}, nil
+}
+
+// Profile asks what the vendor tells about whose account access opens. It
+// returns a fault of kind Invalid (vendor_endpoint_missing) if the vendor
+// cannot be asked.
+func (c *Client) Profile(ctx context.Context, e Entry, access secret.Text) (Profile, error) {
+	if e.Endpoints.UserInfo == "" {
+		return Profile{}, e.missing("user info")
 	}
 	resp, err := c.Outbound.Do(ctx, outbound.Request{
 		URL:     e.Endpoints.UserInfo,
@@ -71,14 +89,13 @@ func (c *Client) Identity(ctx context.Context, e Entry, access secret.Text) (Acc
 		MaxBody: maxAnswer, Purpose: "identity at " + e.ID,
 	})
 	if err != nil {
-		return Account{}, e.unreachable(StepAPI, err)
+		return Profile{}, e.unreachable(StepAPI, err)
 	}
-	a := parseAnswer(resp.Body)
-	id := printable(a.text(e.Identity.ID))
-	if _, _, failed := a.failed(e.Errors); failed || !success(resp.Status) || id == "" || len(id) > 255 {
-		return Account{}, e.refused(StepAPI, resp.Status, a, App{}, []secret.Text{access}).fault()
+	p := ParseProfile(resp.Body)
+	if _, _, failed := p.answer.failed(e.Errors); failed || !success(resp.Status) || p.answer == nil {
+		return Profile{}, e.refused(StepAPI, resp.Status, p.answer, App{}, []secret.Text{access}).fault()
 	}
-	return Account{ID: id, Name: name.Clip(printable(a.text(e.Identity.Name)), 200)}, nil
+	return p, nil
 }
 
 // tokens sends a token request. sent are the secrets in it, next to the app's.

@@ -22,8 +22,10 @@ import (
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/idp"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/operator"
@@ -66,6 +68,8 @@ type API struct {
 	Fleet         *fleet.Fleet // nil if the runtime is off
 	Audit         AuditLog
 	Keys          *keys.Ring
+	Federation    *federation.Federation
+	Identities    idp.Store
 	Guard         *guard.Guard
 	Mail          bool                        // whether there is an SMTP server
 	Ready         func(context.Context) error // reports why requests cannot be answered

@@ -60,6 +60,13 @@ func (a *API) endpoints() []endpoint {
 		{post, "/user-pools/{pool}/initial-tokens", "createInitialToken", "clients", "Create an initial access token (RFC 7591); it is shown once", operators, nil, newInitialToken{}, created, initialTokenJSON{}, a.createInitialToken},
 		{del, "/user-pools/{pool}/initial-tokens/{token}", "deleteInitialToken", "clients", "Revoke an initial access token", operators, nil, nil, nothing, nil, a.deleteInitialToken},
 
+		{get, "/user-pools/{pool}/identity-providers", "listIdentityProviders", "identity providers", "List a pool's external identity providers", operators, nil, nil, ok, list[idpJSON]{}, a.listIdentityProviders},
+		{post, "/user-pools/{pool}/identity-providers", "createIdentityProvider", "identity providers", "Create an external identity provider and test it", operators, nil, idpSettings{}, created, idpJSON{}, a.createIdentityProvider},
+		{get, "/user-pools/{pool}/identity-providers/{idp}", "getIdentityProvider", "identity providers", "Show an external identity provider", operators, nil, nil, ok, idpJSON{}, a.getIdentityProvider},
+		{put, "/user-pools/{pool}/identity-providers/{idp}", "updateIdentityProvider", "identity providers", "Replace an external identity provider's settings and test them", operators, nil, idpSettings{}, ok, idpJSON{}, a.updateIdentityProvider},
+		{del, "/user-pools/{pool}/identity-providers/{idp}", "deleteIdentityProvider", "identity providers", "Delete an external identity provider; its users stay", operators, nil, nil, nothing, nil, a.deleteIdentityProvider},
+		{post, "/user-pools/{pool}/identity-providers/{idp}/test", "testIdentityProvider", "identity providers", "Ask an external identity provider whether its settings work", operators, nil, nil, ok, idpJSON{}, a.testIdentityProvider},
+
 		{get, "/user-pools/{pool}/keys", "listSigningKeys", "signing keys", "List a pool's published signing keys", operators, nil, nil, ok, list[signingKeyJSON]{}, a.listSigningKeys},
 		{post, "/user-pools/{pool}/keys", "rotateSigningKey", "signing keys", "Make the next signing key of a pool, or show the one that waits already", operators, nil, rotation{}, ok, signingKeyJSON{}, a.rotateSigningKey},
 		{get, "/token-keys/{tokens}", "listTokenKeys", "signing keys", "List the published keys of workload-tokens or launch-tokens", operators, nil, nil, ok, list[signingKeyJSON]{}, a.listTokenKeys},

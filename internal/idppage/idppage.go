@@ -1,0 +1,91 @@
+// Package idppage has the way to an external identity provider and back: the buttons of the login page, and the callback.
+package idppage
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/federation"
+	"github.com/deputy-id/deputy/internal/idp"
+	"github.com/deputy-id/deputy/internal/login"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/userpool"
+)
+
+// Handler serves the pages of all pools. All fields are required.
+type Handler struct {
+	Login      *login.Handler
+	Federation *federation.Federation
+}
+
+// Mount adds the pages to mux.
+func (h *Handler) Mount(mux *http.ServeMux) {
+	mux.Handle(poolpage.Pattern("GET /login/{idp}/begin"), h.Login.Page(h.begin))
+	mux.Handle(poolpage.Pattern("GET /login/{idp}/callback"), h.Login.Page(h.finish))
+}
+
+// cookie names what binds a login at a provider to the browser that began it:
+// an answer that somebody else got there logs nobody in here (RFC 6749, section
+// 10.12).
+func cookie(pool userpool.Pool) string { return "idp-" + pool.Name }
+
+// Choices returns the buttons for the pool's login page; see [login.Handler].
+func (h *Handler) Choices(ctx context.Context, pool userpool.Pool, returnTo string) ([]browser.Link, error) {
+	providers, err := h.Federation.Enabled(ctx, pool.Name)
+	var links []browser.Link
+	for _, p := range providers {
+		to := poolpage.Path(pool.Name, "/login/"+p.Name+"/begin")
+		if returnTo != "" {
+			to = poolpage.WithQuery(to, map[string][]string{"return": {returnTo}})
+		}
+		links = append(links, browser.Link{Label: textLogInWith(p), URL: to})
+	}
+	return links, err
+}
+
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	returnTo := r.URL.Query().Get("return")
+	if returnTo != "" {
+		if _, err := h.Login.Logins.LoginURL(h.Login.Issuer(pool), returnTo); err != nil {
+			return err
+		}
+	}
+	token := h.Login.Site.Cookie(r, cookie(pool))
+	if token == "" {
+		token = name.NewToken("fb")
+	}
+	to, err := h.Federation.Begin(r.Context(), pool.Name, r.PathValue("idp"), secret.FromString(token), returnTo)
+	if err != nil {
+		return explained(err)
+	}
+	h.Login.Site.SetCookie(w, cookie(pool), token, idp.LoginLifetime)
+	poolpage.Redirect(w, to)
+	return nil
+}
+
+func (h *Handler) finish(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	answer, err := oauth.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	token := secret.FromString(h.Login.Site.Cookie(r, cookie(pool)))
+	done, err := h.Federation.Finish(r.Context(), pool.Name, r.PathValue("idp"), token, answer)
+	if err != nil {
+		return explained(err)
+	}
+	p, err := h.Login.SignIn.Proven(r.Context(), pool, done.User, []string{signin.MethodFederated}, h.Login.Origin(r))
+	if fault.HasCode(err, "login_failed") { // the words of the password page are not for here
+		return &poolpage.Error{Status: http.StatusForbidden, Notice: disabledNotice()}
+	}
+	if err != nil {
+		return err
+	}
+	h.Login.Proceed(w, r, pool, p, done.ReturnTo)
+	return nil
+}
