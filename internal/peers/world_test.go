@@ -41,7 +41,7 @@ type world struct {
 func newWorld(t testing.TB, algorithm string) *world {
 	t.Helper()
 	w := &world{t: t}
-	w.Replica = servertest.Start(t, server.Config{Data: servertest.DataDir(t), Version: "test", Logger: slog.New(slog.DiscardHandler)})
+	w.Replica = servertest.Start(t, server.Config{Data: servertest.DataDir(t), Version: "test", AllowOutbound: []string{"127.0.0.1"}, Logger: slog.New(slog.DiscardHandler)})
 	// Beside the server, as another replica would.
 	db, err := store.OpenSQLite(t.Context(), w.Dir)
 	w.must(err)
