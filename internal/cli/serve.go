@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -47,6 +48,11 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 		return err
 	}
 	begin := time.Now()
+	if os.Getenv("GOGC") == "" {
+		// Little lives long here, and a login's hash takes 19 MiB: with Go's default a garbage collection runs for
+		// every few requests. This costs some 30 MiB under load and saves a tenth of the processor time.
+		debug.SetGCPercent(400)
+	}
 	c := server.Config{
 		Data: s.Data, Listen: s.Listen, PublicURL: s.PublicURL, RootKeyFile: s.RootKeyFile, TrustDomain: s.TrustDomain,
 		IngressListen: s.IngressListen, IngressURL: s.IngressURL, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Version: version(), Logger: log,
