@@ -2,6 +2,7 @@ package account
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/browser"
@@ -23,7 +24,7 @@ func (h *Home) sessions(v visit) (browser.Section, error) {
 	}
 	list, err := h.alive(v)
 	for _, s := range list {
-		row := browser.Row{Title: same(s.Agent), Details: []browser.Text{
+		row := browser.Row{Title: same(browserName(s.Agent)), Details: []browser.Text{
 			browser.Textf("From %s", "来自 %s", s.Address),
 			browser.Textf("Logged in %s, last used %s", "登录于 %s，最近使用 %s", minute(s.AuthTime), minute(s.LastUsedAt)),
 		}}
@@ -50,6 +51,31 @@ func (h *Home) sessions(v visit) (browser.Section, error) {
 		})
 	}
 	return section, err
+}
+
+// browserName returns what people call the browser that names itself so
+// (RFC 9110, section 10.1.5): "Firefox on Windows". One that it does not know is
+// called what it says.
+func browserName(agent string) string {
+	first := func(names [][2]string) string {
+		for _, n := range names {
+			if strings.Contains(agent, n[0]) {
+				return n[1]
+			}
+		}
+		return ""
+	}
+	// The order matters: most browsers name others, too, so that old servers take them for one of them.
+	program := first([][2]string{{"MicroMessenger/", "WeChat"}, {"Lark/", "Feishu"}, {"Edg/", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"}})
+	system := first([][2]string{{"HarmonyOS", "HarmonyOS"}, {"Android", "Android"}, {"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Windows", "Windows"}, {"Macintosh", "macOS"}, {"Linux", "Linux"}})
+	switch {
+	case program == "":
+		return agent
+	case system == "":
+		return program
+	default:
+		return program + " · " + system
+	}
 }
 
 // minute is a time as people read it here: in UTC, and saying so.
