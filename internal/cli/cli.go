@@ -32,6 +32,8 @@ type commands struct {
 	User      userCommand      `cmd:"" help:"Users of a user pool."`
 	Group     groupCommand     `cmd:"" help:"Groups of a user pool."`
 	Client    clientCommand    `cmd:"" help:"Clients of a user pool."`
+	IDP       idpCommand       `cmd:"" name:"idp" help:"Where else a pool's users may log in: Feishu, GitHub, …"`
+	LoginTest loginTestCommand `cmd:"" name:"login-test" help:"Log in at a user pool as an application would, and see what it gets."`
 	SCIMToken scimTokenCommand `cmd:"" name:"scim-token" help:"Tokens for provisioning users by SCIM 2.0."`
 	Audit     auditCommand     `cmd:"" help:"Read the audit log."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,10 +8,8 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/server"
-	"github.com/deputy-id/deputy/internal/wire"
 )
 
 // serveCommand is deputy serve. Secrets have no flags, which every process list
@@ -92,16 +89,7 @@ func (s serveCommand) smtpPassword() (secret.Text, error) {
 	if err != nil || s.SMTPPasswordFile == "" {
 		return password, err
 	}
-	f, err := os.Open(s.SMTPPasswordFile)
-	if err != nil {
-		return secret.Text{}, fault.Wrap(err, fault.Invalid, "smtp_password_unreadable", "the SMTP password cannot be read").WithSource("--smtp-password-file")
-	}
-	defer f.Close() // only read
-	b, err := wire.ReadAll(f, 4<<10)
-	if err != nil {
-		return secret.Text{}, fault.Wrap(err, fault.Invalid, "smtp_password_unreadable", "the SMTP password cannot be read").WithSource("--smtp-password-file")
-	}
-	return secret.New(bytes.TrimRight(b, "\r\n")), nil
+	return readSecret(s.SMTPPasswordFile, "--smtp-password-file")
 }
 
 // logger writes to the error stream, which is where a service's log goes.

@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/deputy-id/deputy/internal/apiclient"
-	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/secret"
-	"github.com/deputy-id/deputy/internal/wire"
 )
 
 // userCommand is deputy user.
@@ -159,18 +156,8 @@ func (f passwordFlags) password() (p secret.Text, temporary, made bool, err erro
 	if f.PasswordFile == "" {
 		return temporaryPassword(), true, true, nil
 	}
-	in := io.ReadCloser(os.Stdin)
-	if f.PasswordFile != "-" {
-		if in, err = os.Open(f.PasswordFile); err != nil {
-			return p, false, false, fault.Wrap(err, fault.Invalid, "password_file_unreadable", "the password cannot be read").WithSource("--password-file")
-		}
-		defer in.Close() // only read
-	}
-	b, err := wire.ReadAll(in, 4<<10)
-	if err != nil {
-		return p, false, false, fault.Wrap(err, fault.Invalid, "password_file_unreadable", "the password cannot be read").WithSource("--password-file")
-	}
-	return secret.FromString(strings.TrimRight(string(b), "\r\n")), f.Temporary, false, nil
+	p, err = readSecret(f.PasswordFile, "--password-file")
+	return p, f.Temporary, false, err
 }
 
 // temporaryPassword returns a password of 80 random bits that can be read out

@@ -51,6 +51,12 @@ type Federation struct {
 // registered there.
 func (f *Federation) CallbackURL(p idp.Provider) string { return f.PublicURL + p.CallbackPath() }
 
+// SignupCallbackURL returns the address that may be registered besides
+// [Federation.CallbackURL].
+func (f *Federation) SignupCallbackURL(p idp.Provider) string {
+	return f.PublicURL + p.SignupCallbackPath()
+}
+
 // Enabled returns the pool's providers by which people can log in.
 func (f *Federation) Enabled(ctx context.Context, pool string) ([]idp.Provider, error) {
 	all, err := f.Store.Providers(ctx, pool)

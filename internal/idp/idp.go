@@ -121,6 +121,11 @@ func (p Provider) CallbackPath() string {
 	return "/userpool/" + p.Pool + "/login/" + p.Name + "/callback"
 }
 
+// SignupCallbackPath is the other local path at which answers are taken.
+func (p Provider) SignupCallbackPath() string {
+	return "/userpool/" + p.Pool + "/signup/" + p.Name + "/callback"
+}
+
 // Paths returns the mapping with the type's defaults where it says nothing.
 func (p Provider) Paths() Mapping {
 	m := Mapping{Subject: "sub", UserName: "preferred_username", Name: "name", Email: "email", EmailVerified: "email_verified", Phone: "phone_number"}

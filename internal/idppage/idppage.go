@@ -24,10 +24,13 @@ type Handler struct {
 	Federation *federation.Federation
 }
 
-// Mount adds the pages to mux.
+// Mount adds the pages to mux. An answer is taken at the path of sign-up too,
+// which set-up instructions for generic providers have people register: the state
+// says which login it is, so the path has nothing to decide.
 func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.Handle(poolpage.Pattern("GET /login/{idp}/begin"), h.Login.Page(h.begin))
 	mux.Handle(poolpage.Pattern("GET /login/{idp}/callback"), h.Login.Page(h.finish))
+	mux.Handle(poolpage.Pattern("GET /signup/{idp}/callback"), h.Login.Page(h.finish))
 }
 
 // cookie names what binds a login at a provider to the browser that began it:

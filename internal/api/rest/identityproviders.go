@@ -45,6 +45,7 @@ type idpJSON struct {
 	CreateUsers         bool               `json:"createUsers"`
 	Disabled            bool               `json:"disabled,omitempty"`
 	CallbackURL         string             `json:"callbackUrl" doc:"To register at the provider"`
+	SignupCallbackURL   string             `json:"signupCallbackUrl" doc:"Answers are taken here too; register it if the provider asks for one"`
 	CreatedAt           time.Time          `json:"createdAt"`
 	UpdatedAt           time.Time          `json:"updatedAt"`
 	Checks              []federation.Check `json:"checks,omitempty" doc:"What a test found; after it was saved or tested"`
@@ -53,7 +54,7 @@ type idpJSON struct {
 func (a *API) identityProvider(p idp.Provider) idpJSON {
 	return idpJSON{
 		p.Name, p.Type, p.Title, p.ClientID, p.Issuer, p.Endpoints, p.Scopes, p.Mapping, p.LinkByVerifiedEmail, p.CreateUsers, !p.Enabled,
-		a.Federation.CallbackURL(p), p.CreatedAt, p.UpdatedAt, nil,
+		a.Federation.CallbackURL(p), a.Federation.SignupCallbackURL(p), p.CreatedAt, p.UpdatedAt, nil,
 	}
 }
 
