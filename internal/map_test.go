@@ -62,7 +62,7 @@ var table = []row{
 	{"internal/factor", 20, "github.com/go-webauthn/webauthn rsc.io/qr"},
 	{"internal/userpool/userpooltest", 21, "github.com/google/go-cmp"},
 	{"internal/agent/agenttest", 21, "github.com/google/go-cmp"},
-	{"internal/factor/factortest", 21, "github.com/google/go-cmp"},
+	{"internal/factor/factortest", 21, "github.com/descope/virtualwebauthn github.com/google/go-cmp"},
 
 	{"internal/backchannel", 30, ""},
 	{"internal/signin", 30, ""},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/account"
 	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/factor/factortest"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
@@ -241,7 +242,7 @@ func (p *person) create(shown page) string {
 	p.w.t.Helper()
 	parsed, err := virtualwebauthn.ParseAttestationOptions(p.options(shown))
 	p.w.must(err)
-	key := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+	key := factortest.NewPasskey(p.w.t)
 	p.key, p.handle = &key, parsed.UserID
 	rp, a := p.authenticator()
 	return virtualwebauthn.CreateAttestationResponse(rp, a, key, *parsed)

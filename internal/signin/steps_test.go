@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/descope/virtualwebauthn"
-
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/factor"
+	"github.com/deputy-id/deputy/internal/factor/factortest"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
@@ -20,6 +19,7 @@ import (
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/descope/virtualwebauthn"
 )
 
 const password = "correct horse battery"
@@ -370,7 +370,7 @@ func (w *world) passkey(pool string) *authenticator {
 	a := &authenticator{
 		t: w.t, rp: virtualwebauthn.RelyingParty{Name: "Deputy", ID: "id.example", Origin: "https://id.example"},
 		Authenticator: virtualwebauthn.NewAuthenticatorWithOptions(virtualwebauthn.AuthenticatorOptions{UserHandle: []byte("usr_" + pool)}),
-		key:           virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2),
+		key:           factortest.NewPasskey(w.t),
 	}
 	n := factor.NewPasskey{Owner: owner(pool), UserName: "zhang", Title: "张三", PoolTitle: pool, Challenge: factor.NewChallenge()}
 	options, err := w.Factors.PasskeyCreation(w.t.Context(), n)
