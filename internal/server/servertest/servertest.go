@@ -40,7 +40,7 @@ func StartNamed(t testing.TB, c server.Config) *Replica {
 func start(t testing.TB, c server.Config, name func(*server.Config)) *Replica {
 	t.Helper()
 	for range 5 {
-		c.Listen, c.IngressListen = freeAddress(t), freeAddress(t)
+		c.Listen, c.IngressListen = freeAddresses(t)
 		name(&c)
 		if r := try(t, c); r != nil {
 			return r
@@ -86,14 +86,18 @@ func try(t testing.TB, c server.Config) *Replica {
 	return r
 }
 
-func freeAddress(t testing.TB) string {
+// freeAddresses returns two addresses that nobody listened on a moment ago.
+func freeAddresses(t testing.TB) (one, other string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for _, address := range []*string{&one, &other} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }() // both at the end, so that they differ
+		*address = l.Addr().String()
 	}
-	defer func() { _ = l.Close() }() // it was only asked for its number
-	return l.Addr().String()
+	return one, other
 }
 
 // DataDir returns a directory that only its owner may read.
