@@ -42,7 +42,7 @@ func (t loginTestCommand) Run(ctx context.Context, o output) error {
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "listen_failed", "the test application cannot listen on %s", t.Listen).WithSource("--listen")
 	}
-	defer l.Close() // the server closes it, too
+	defer func() { _ = l.Close() }() // the server closes it, too
 	config := logintest.Config{
 		URL: "http://" + l.Addr().String(), Issuer: pool.Issuer, ClientID: t.ClientID, Scopes: t.Scope, ShowTokens: t.ShowToken,
 	}
