@@ -248,7 +248,7 @@ func (s *scene) hostileJSON() []hostile {
 		{"a field in other letters", post(`{"Provider":"feishu_oauth"}`), 400, "json_invalid", "provider"},
 		{"the wrong type", post(`{"provider":["feishu_oauth"]}`), 400, "json_invalid", "a string"},
 		{"deep", post(`{"scopes":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`), 400, "json_invalid", ""},
-		{"giant", post(`{"provider":"` + strings.Repeat("x", 1<<20) + `"}`), 413, "json_too_large", ""},
+		{"giant", post(`{"provider":"` + strings.Repeat("x", 96<<10) + `"}`), 413, "json_too_large", ""},
 		{"bad UTF-8", post("{\"provider\":\"\xff\"}"), 400, "json_invalid", "UTF-8"},
 		{"a form", typed("application/x-www-form-urlencoded"), 415, "content_type_unsupported", ""},
 		{"text", typed("text/plain"), 415, "content_type_unsupported", ""},

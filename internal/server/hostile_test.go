@@ -229,7 +229,7 @@ func (s *scene) hostileDecisions() []hostile {
 		{"no content type", post("", "decision=allow"), 400, "form_malformed", ""},
 		{"JSON", post("application/json", `{"decision":"allow"}`), 400, "form_malformed", ""},
 		{"multipart", post("multipart/form-data; boundary=x", "--x--"), 400, "form_malformed", ""},
-		{"giant", post(form, "decision="+strings.Repeat("x", 1<<20)), 400, "form_malformed", ""},
+		{"giant", post(form, "decision="+strings.Repeat("x", 64<<10)), 400, "form_malformed", ""},
 		{"decision twice", post(form, "decision=allow&decision=deny&request_uri="+linkPrefix+"x"), 400, "form_malformed", ""},
 		{"decision unknown", s.decision(z, "decision", "maybe"), 400, "form_malformed", ""},
 		{"link unknown", s.decision(z, "request_uri", linkPrefix+"lnk_x"), 404, "link_unknown", ""},

@@ -60,7 +60,7 @@ func TestImportOverHTTP(t *testing.T) {
 	if a := load("", "text/csv", "userName\n\"li\n"); !strings.Contains(a.body, `"code":"row_malformed"`) || strings.Contains(a.body, `"done"`) {
 		t.Errorf("a file that ends within a row: %s", a.body)
 	}
-	if a := load("", "text/csv", strings.Repeat("x", 17<<20)); a.status != http.StatusRequestEntityTooLarge {
+	if a := load("", "text/csv", strings.Repeat("x", 16<<20+4<<10)); a.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a large file: %d %s", a.status, a.body)
 	}
 }

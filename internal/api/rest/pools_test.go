@@ -84,7 +84,7 @@ func TestLogo(t *testing.T) {
 	largest := append(bytes.Clone(b.Bytes()), make([]byte, userpool.MaxLogo-b.Len())...)
 	w.expect(200, "PUT", "/user-pools/people/logo", body(largest), &pool)
 	w.expect(400, "PUT", "/user-pools/people/logo", body(append(largest, 0)), nil)
-	w.expect(413, "PUT", "/user-pools/people/logo", body(append(largest, make([]byte, 1<<20)...)), nil)
+	w.expect(413, "PUT", "/user-pools/people/logo", body(append(largest, make([]byte, 4<<10)...)), nil)
 	w.expect(400, "PUT", "/user-pools/people/logo", body([]byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`)), nil)
 	w.expect(400, "PUT", "/user-pools/people/logo", `{"image":"not base64!"}`, nil)
 	pool = poolShown{}
