@@ -100,7 +100,7 @@ func TestDeviceWithTheOfficialClient(t *testing.T) {
 		}
 		back := p.submit(p.get(toLogin.to), "username", "zhang", "password", password)
 		enter := p.get(back.to)
-		if !strings.Contains(enter.body, `value="`+codes.UserCode+`"`) || strings.Contains(enter.body, "tv") {
+		if !strings.Contains(enter.body, `value="`+codes.UserCode+`"`) || strings.Contains(enter.body, ">tv<") {
 			w.t.Errorf("the page is\n%s", enter.body)
 		}
 		ask := p.submit(enter, "user_code", strings.ToLower(strings.ReplaceAll(codes.UserCode, "-", " ")))
