@@ -51,7 +51,7 @@ func TestPushed(t *testing.T) {
 	w.pass(10 * time.Minute) // longer than a pushed request lives by itself
 	in := p.submit(login, "username", "zhang", "password", password)
 	shown := p.get(in.to)
-	if !strings.Contains(shown.body, "request_uri") || strings.Contains(shown.body, "n1") {
+	if !strings.Contains(shown.body, "request_uri") || strings.Contains(shown.body, "nonce") {
 		t.Fatalf("not the consent page for a reference: %d %s\n%s", shown.status, shown.to, shown.body)
 	}
 	answer := p.submit(shown, "decision", "allow")
