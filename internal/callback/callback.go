@@ -208,9 +208,18 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 	h.toResult(w, r, a)
 }
 
+// toResult sends the browser to where the agent wants it to go in the end, or
+// to the page that says how it ended.
 func (h *Handler) toResult(w http.ResponseWriter, r *http.Request, a consent.Authorization) {
+	to, err := h.Flow.ReturnURL(r.Context(), a)
+	if err != nil {
+		h.log(r, fault.As(err)) // the page tells all the same
+	}
+	if to == "" {
+		to = resultPath + "?id=" + url.QueryEscape(a.ID)
+	}
 	browser.Headers(w)
-	http.Redirect(w, r, resultPath+"?id="+url.QueryEscape(a.ID), http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
 // result shows an authorization to its user, and to nobody else.

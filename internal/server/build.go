@@ -192,7 +192,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.onClose(tokenVault.Wait)
 	flow := &consent.Flow{
-		Store: store.Authorizations{DB: db}, Grants: grants, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
+		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
 	}
 	credentials := &broker.Broker{Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow}

@@ -67,6 +67,7 @@ type Authorize struct {
 	ScopeParam     string            `yaml:"scopeParam"`
 	ScopeSeparator string            `yaml:"scopeSeparator"`
 	Params         map[string]string `yaml:"params"`
+	ForceParams    map[string]string `yaml:"forceParams"`
 	PKCE           string            `yaml:"pkce"`
 }
 

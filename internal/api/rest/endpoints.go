@@ -78,6 +78,7 @@ func (a *API) endpoints() []endpoint {
 		{get, "/workload-pools/{pool}/workloads", "listWorkloads", "workloads", "List a pool's workloads", operators, nil, nil, ok, list[workloadJSON]{}, a.listWorkloads},
 		{post, "/workload-pools/{pool}/workloads", "createWorkload", "workloads", "Create a workload", operators, nil, newWorkload{}, created, workloadJSON{}, a.createWorkload},
 		{get, "/workload-pools/{pool}/workloads/{workload}", "getWorkload", "workloads", "Show a workload", operators, nil, nil, ok, workloadJSON{}, a.getWorkload},
+		{put, "/workload-pools/{pool}/workloads/{workload}", "updateWorkload", "workloads", "Replace a workload's settings", operators, nil, workloadSettings{}, ok, workloadJSON{}, a.updateWorkload},
 		{del, "/workload-pools/{pool}/workloads/{workload}", "deleteWorkload", "workloads", "Delete a workload and what was delegated to it", operators, nil, nil, nothing, nil, a.deleteWorkload},
 
 		{get, "/vendors", "listVendors", "credential providers", "List the vendors that Deputy knows", operators, nil, nil, ok, list[vendorJSON]{}, a.listVendors},
