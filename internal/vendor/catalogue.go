@@ -56,10 +56,11 @@ type Words struct {
 
 // Endpoints are a vendor's addresses.
 type Endpoints struct {
-	Authorization string `yaml:"authorization" json:"authorization,omitempty"`
-	Token         string `yaml:"token" json:"token,omitempty"`
-	UserInfo      string `yaml:"userInfo" json:"userInfo,omitempty"`
-	API           string `yaml:"api" json:"api,omitempty"`
+	Authorization       string `yaml:"authorization" json:"authorization,omitempty"`
+	Token               string `yaml:"token" json:"token,omitempty"`
+	DeviceAuthorization string `yaml:"deviceAuthorization" json:"deviceAuthorization,omitempty"`
+	UserInfo            string `yaml:"userInfo" json:"userInfo,omitempty"`
+	API                 string `yaml:"api" json:"api,omitempty"`
 }
 
 // Authorize says how the browser is sent to the vendor.
@@ -137,9 +138,10 @@ type Step string
 
 // The values that the catalogue's enumerations take.
 const (
-	AuthPost  Auth = "post"
-	AuthBasic Auth = "basic"
-	AuthNone  Auth = "none"
+	AuthPost          Auth = "post"
+	AuthBasic         Auth = "basic"
+	AuthNone          Auth = "none"
+	AuthPrivateKeyJWT Auth = "private_key_jwt"
 
 	BodyForm Body = "form"
 	BodyJSON Body = "json"
@@ -152,6 +154,9 @@ const (
 	StepExchange  Step = "exchange"
 	StepRefresh   Step = "refresh"
 	StepAPI       Step = "api"
+	StepMachine   Step = "machine"
+	StepBehalf    Step = "behalf"
+	StepDevice    Step = "device"
 
 	pkceNone = "none"
 )

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/secret"
@@ -16,7 +17,8 @@ import (
 type App struct {
 	ClientID     string
 	ClientSecret secret.Text
-	RedirectURI  string // Deputy's callback
+	Key          jwt.Key // signs assertions where the vendor wants private_key_jwt; else zero
+	RedirectURI  string  // Deputy's callback
 }
 
 // With returns e with the endpoints that p gives in place of its own. It
@@ -29,7 +31,7 @@ func (e Entry) With(p Endpoints) (Entry, error) {
 	}
 	for _, f := range []struct{ to, from *string }{
 		{&e.Endpoints.Authorization, &p.Authorization}, {&e.Endpoints.Token, &p.Token},
-		{&e.Endpoints.UserInfo, &p.UserInfo}, {&e.Endpoints.API, &p.API},
+		{&e.Endpoints.UserInfo, &p.UserInfo}, {&e.Endpoints.API, &p.API}, {&e.Endpoints.DeviceAuthorization, &p.DeviceAuthorization},
 	} {
 		if *f.from != "" {
 			*f.to = *f.from
