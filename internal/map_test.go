@@ -70,6 +70,7 @@ var table = []row{
 	{"internal/federation", 30, ""},
 	{"internal/consent", 30, ""},
 	{"internal/fleet", 30, ""},
+	{"internal/trial", 30, ""},
 	{"internal/recovery", 31, ""},
 	{"internal/broker", 31, ""},
 	{"internal/signin/signintest", 31, "github.com/google/go-cmp"},

@@ -194,6 +194,10 @@ func (d Dialect) Exchange(ctx context.Context, code, codeVerifier secret.Text) (
 	return d.client.Exchange(ctx, d.Entry, d.App, code, codeVerifier)
 }
 
+// Probe finds out, without a person, whether the third party is there and
+// knows the client; see [vendor.Client.Probe].
+func (d Dialect) Probe(ctx context.Context) error { return d.client.Probe(ctx, d.Entry, d.App) }
+
 // Refresh redeems a refresh token, which most vendors let be used only once.
 func (d Dialect) Refresh(ctx context.Context, refresh secret.Text) (vendor.Tokens, error) {
 	return d.client.Refresh(ctx, d.Entry, d.App, refresh, name.Scopes{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -45,6 +46,19 @@ func (c *Client) Exchange(ctx context.Context, e Entry, app App, code, codeVerif
 		p["code_verifier"] = codeVerifier.RevealString()
 	}
 	return c.tokens(ctx, e, StepExchange, app, p, code, codeVerifier)
+}
+
+// Probe asks to redeem a code that does not exist, so that a vendor that does
+// not know the client says so, while one that knows it complains about the code,
+// which is no error here. Vendors that look at the code first tell nothing about
+// the secret.
+func (c *Client) Probe(ctx context.Context, e Entry, app App) error {
+	_, err := c.Exchange(ctx, e, app, secret.FromString(name.NewToken("probe")), oauth.NewVerifier())
+	var f *Failure
+	if errors.As(err, &f) && f.Class == ClassUser {
+		return nil
+	}
+	return err
 }
 
 // Refresh redeems a refresh token (RFC 6749, section 6), which most vendors let

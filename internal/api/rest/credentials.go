@@ -78,16 +78,10 @@ func (a *API) clearCredential(c *call) (any, error) {
 	return nil, err
 }
 
-// maxWait bounds a long poll.
-const maxWait = 60 * time.Second
-
 func (a *API) getAuthorization(c *call) (any, error) {
-	var wait time.Duration
-	if text, ok := c.query["wait"]; ok {
-		var err error
-		if wait, err = time.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
-			return nil, fault.New(fault.Invalid, "parameter_invalid", "wait=%s is not valid", name.Clip(text, 40)).WithSource("wait").WithFix("use a duration up to %s, such as 25s", maxWait)
-		}
+	wait, err := c.wait()
+	if err != nil {
+		return nil, err
 	}
 	v, err := a.Flow.Await(c.ctx, c.caller, c.path("authorization"), wait)
 	if err != nil {
