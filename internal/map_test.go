@@ -48,6 +48,7 @@ var table = []row{
 	{"internal/visitor", 14, ""},
 	{"internal/vendor", 14, "go.yaml.in/yaml/v3"},
 	{"internal/browser", 15, ""},
+	{"internal/discovery", 15, ""},
 	{"internal/attest", 15, ""},
 	{"internal/guard", 16, ""},
 	{"internal/keys", 17, ""},
