@@ -46,7 +46,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	page, ok := w.pages[r.URL.Path]
 	switch {
 	case r.URL.Path == "/mcp" && !ok:
-		for _, h := range w.header["WWW-Authenticate"] {
+		for _, h := range w.header.Values("WWW-Authenticate") {
 			rw.Header().Add("WWW-Authenticate", w.fill(h))
 		}
 		rw.WriteHeader(http.StatusUnauthorized)
@@ -154,7 +154,7 @@ func TestResource(t *testing.T) {
 			w := newWorld(t)
 			w.pages = c.pages
 			if c.told != "" {
-				w.header["WWW-Authenticate"] = []string{"Basic", c.told}
+				w.header["Www-Authenticate"] = []string{"Basic", c.told}
 			}
 			r, err := w.client.Resource(t.Context(), w.URL+"/mcp")
 			if c.code != "" && !fault.HasCode(err, c.code) || c.code == "" && (err != nil || len(r.Servers) != 1 || r.Servers[0] != w.URL) {
@@ -210,7 +210,7 @@ func FuzzDocuments(f *testing.F) {
 		w.pages = map[string]string{"/.well-known/oauth-authorization-server": server, "/.well-known/oauth-protected-resource/mcp": resource, "/elsewhere": resource}
 		w.header = http.Header{}
 		if !strings.ContainsAny(told, "\r\n\x00") {
-			w.header["WWW-Authenticate"] = []string{told}
+			w.header["Www-Authenticate"] = []string{told}
 		}
 		if s, err := w.client.ServerOf(t.Context(), w.URL); err == nil && strings.TrimSuffix(s.Issuer, "/") != w.URL {
 			t.Errorf("the issuer is %q", s.Issuer)
