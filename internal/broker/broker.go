@@ -12,6 +12,7 @@ import (
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/vault"
 )
 
@@ -47,6 +48,11 @@ type Request struct {
 	Provider string
 	Scopes   name.Scopes // empty: the provider's default
 	Force    bool        // ask the user again, whatever is in the vault
+
+	// For the authorization, if there has to be one; see [consent.Ask].
+	Params    map[string]string
+	ReturnURL string
+	State     secret.Text
 }
 
 // Credential is what may be given away.
@@ -99,7 +105,9 @@ func (b *Broker) Credential(ctx context.Context, c name.Caller, r Request) (Answ
 		}
 		kind = consent.KindGrant
 	}
-	link, err := b.Flow.Begin(ctx, c, kind, r.Provider, r.Scopes)
+	link, err := b.Flow.Begin(ctx, c, consent.Ask{
+		Kind: kind, Provider: r.Provider, Scopes: r.Scopes, Force: r.Force, Params: r.Params, ReturnURL: r.ReturnURL, State: r.State,
+	})
 	if err != nil {
 		return Answer{}, b.refuse(ctx, p, err)
 	}

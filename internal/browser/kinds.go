@@ -145,7 +145,8 @@ type List struct {
 	Brand    Brand
 	Title    Text
 	Text     Text // may be empty
-	Alert    Text // what just happened; may be empty
+	Alert    Text // what just went wrong; may be empty
+	Said     Text // what just went well; may be empty
 	Sections []Section
 	Links    []Link
 }
@@ -163,6 +164,7 @@ type Section struct {
 type Row struct {
 	Title   Text
 	Mark    Text   // what is special about it, such as "this browser"; may be empty
+	Mood    Mood   // of the mark; the zero Mood is that of [OK]
 	Details []Text // small lines under the title
 	Links   []Link // to pages about it
 	Actions []Action

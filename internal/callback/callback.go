@@ -1,4 +1,4 @@
-// Package callback has the two pages of an authorization: the link that the agent shows, and the address that third parties redirect back to.
+// Package callback has the pages of authorizations and trials: the link that somebody opens, and the address that third parties redirect back to.
 package callback
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/trial"
 )
 
 // Path is where third parties redirect to: the redirect URI of every provider.
@@ -38,6 +39,7 @@ type Login interface {
 // Handler serves the pages.
 type Handler struct {
 	Flow   *consent.Flow
+	Trials *trial.Trials // which have the redirect URI of the providers that they try out
 	Login  Login
 	Site   *browser.Site
 	Pages  *browser.Pages
@@ -51,6 +53,8 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST /authorize", h.decide)
 	mux.HandleFunc("GET "+Path, h.finish)
 	mux.HandleFunc("GET "+resultPath, h.result)
+	mux.HandleFunc("GET "+trial.Path, h.openTrial)
+	mux.HandleFunc("GET "+trialResultPath, h.trialResult)
 	// Said here because the path is below that of the API, which would answer that there is nothing.
 	mux.HandleFunc(Path, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -188,6 +192,15 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 			WithFix("expected are \"state\" and one of \"code\" and \"error\" at %s; came: %s", Path, names(query)))
 		return
 	}
+	tried, err := h.Trials.Owner(r.Context(), secret.FromString(state))
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	if tried != "" {
+		h.finishTrial(w, r, tried, query)
+		return
+	}
 	cookie := markCookie(state)
 	cb := consent.Callback{
 		State: secret.FromString(state), Code: secret.FromString(query.Get("code")), Browser: secret.FromString(h.Site.Cookie(r, cookie)),
@@ -208,9 +221,18 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 	h.toResult(w, r, a)
 }
 
+// toResult sends the browser to where the agent wants it to go in the end, or
+// to the page that says how it ended.
 func (h *Handler) toResult(w http.ResponseWriter, r *http.Request, a consent.Authorization) {
+	to, err := h.Flow.ReturnURL(r.Context(), a)
+	if err != nil {
+		h.log(r, fault.As(err)) // the page tells all the same
+	}
+	if to == "" {
+		to = resultPath + "?id=" + url.QueryEscape(a.ID)
+	}
 	browser.Headers(w)
-	http.Redirect(w, r, resultPath+"?id="+url.QueryEscape(a.ID), http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
 // result shows an authorization to its user, and to nobody else.

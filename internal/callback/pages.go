@@ -30,20 +30,24 @@ func (h *Handler) done(w http.ResponseWriter, r *http.Request, a consent.Authori
 		})
 		return
 	}
+	detail := browser.Text{EN: "Nothing was stored. You can close this page; ask the agent again to get a new link.", ZH: "未保存任何内容。你可以关闭此页面；再次询问智能体即可获得新链接。"}
+	if a.Reason == "scopes_not_granted" {
+		detail = browser.Text{
+			EN: "What you did grant is kept. If you left something out by mistake, ask the agent again to get a new link and tick everything.",
+			ZH: "你已授予的权限会被保留。如果是无意中漏选，请再次询问智能体以获得新链接，并勾选全部权限。",
+		}
+	}
 	h.Pages.Render(w, r, http.StatusOK, browser.Notice{
-		Mood:   browser.Warning,
-		Title:  browser.Text{EN: "Not authorized", ZH: "未授权"},
-		Text:   why(a),
-		Detail: browser.Text{EN: "Nothing was stored. You can close this page; ask the agent again to get a new link.", ZH: "未保存任何内容。你可以关闭此页面；再次询问智能体即可获得新链接。"},
-		Code:   a.Reason,
+		Mood: browser.Warning, Title: browser.Text{EN: "Not authorized", ZH: "未授权"}, Text: why(a), Detail: detail, Code: a.Reason,
 	})
 }
 
 // whyChinese has the reasons for which an authorization fails without a third
 // party's fault, in Chinese.
 var whyChinese = map[string]string{
-	"access_denied": "你没有同意授权。",
-	"grant_changed": "你在第三方的授权在此期间发生了变化。",
+	"access_denied":      "你没有同意授权。",
+	"grant_changed":      "你在第三方的授权在此期间发生了变化。",
+	"scopes_not_granted": "第三方没有授予该智能体所需的全部权限。",
 }
 
 // why tells why an authorization did not succeed.
@@ -97,6 +101,7 @@ var chinese = map[string]string{
 	"state_unknown":           "第三方的这次返回不属于任何等待中的授权。如果你是后退或刷新了页面，则已完成；否则请再次询问智能体。",
 	"browser_changed":         "授权是在另一个浏览器中开始的。请在同一浏览器中打开链接并同意。未保存任何内容。",
 	"link_not_yours":          "此链接属于其他用户。未保存任何内容。",
+	"trial_not_found":         "未找到此测试。",
 	"callback_malformed":      "第三方返回的参数不完整（缺少授权码或 state）。",
 	"form_malformed":          "表单不完整。请重新打开链接。",
 	"form_foreign":            "此表单不属于该浏览器或已过期。请允许 Cookie，返回并刷新后重试。",

@@ -82,7 +82,9 @@ type Authorization struct {
 	Provider    string
 	Workload    name.Workload
 	User        name.User
-	Scopes      name.Scopes
+	Scopes      name.Scopes // what the agent asked for
+	Requested   name.Scopes // what the third party was asked for: Scopes, and what the grant had before; empty until the link is opened
+	Extras      string      // tells apart what else the agent asked for; "" for nothing
 	State       State
 	Reason      string // stable code, when State is Failed: "access_denied", …
 	Message     string // Reason in words
@@ -96,10 +98,15 @@ type Authorization struct {
 	Updated     time.Time
 }
 
-// secrets is the plaintext of Authorization.Sealed.
+// secrets is the plaintext of Authorization.Sealed. What an agent adds is here
+// because it may name people, and its state is between it and its user.
 type secrets struct {
-	Link     []byte `json:"l"` // so that asking again answers the same link
-	Verifier []byte `json:"v"` // PKCE (RFC 7636)
+	Link      []byte            `json:"l"` // so that asking again answers the same link
+	Verifier  []byte            `json:"v"` // PKCE (RFC 7636)
+	Force     bool              `json:"f,omitempty"`
+	Params    map[string]string `json:"p,omitempty"`
+	ReturnURL string            `json:"r,omitempty"`
+	State     []byte            `json:"s,omitempty"`
 }
 
 func (a Authorization) place() keys.Place {
@@ -127,9 +134,17 @@ type Store interface {
 	// for action.
 	Advance(ctx context.Context, p guard.Permit, action guard.Action, a Authorization) error
 	// Complete is Advance, together with the grant and the delegation in the same transaction: a grant with
-	// Version 1 is created, a later one replaces version-1; the zero Grant leaves the grant alone. It
-	// needs a permit for action.
+	// Version 1 is created, a later one replaces version-1, and if it moves from the account of that one, the
+	// delegations that are there are deleted first; the zero Grant leaves the grant alone. It needs a permit
+	// for action.
 	Complete(ctx context.Context, p guard.Permit, action guard.Action, a Authorization, g vault.Grant, d vault.Delegation) error
+}
+
+// Workloads is what consent reads of the workloads.
+type Workloads interface {
+	// ReturnURLs returns where w may send people back to. A workload that does not
+	// exist is a fault of kind NotFound.
+	ReturnURLs(ctx context.Context, w name.Workload) ([]string, error)
 }
 
 // Grants is what consent reads of the vault.

@@ -22,6 +22,7 @@ const RequestURIPrefix = "urn:deputy:authorization:"
 type Flow struct {
 	Store     Store
 	Grants    Grants
+	Workloads Workloads
 	Bell      Bell
 	Guard     *guard.Guard
 	Providers *provider.Registry
@@ -35,10 +36,17 @@ type Flow struct {
 // Begin makes an authorization for caller c, an agent that acts for a user, or
 // returns the pending one for the same request, so that asking twice does not
 // confuse the user with two links.
-func (f *Flow) Begin(ctx context.Context, c name.Caller, kind Kind, providerName string, scopes name.Scopes) (Link, error) {
+func (f *Flow) Begin(ctx context.Context, c name.Caller, ask Ask) (Link, error) {
+	if err := f.checkAsk(ctx, c, ask); err != nil {
+		return Link{}, err
+	}
+	extras, err := ask.extras()
+	if err != nil {
+		return Link{}, err
+	}
 	a := Authorization{
-		ID: name.NewID("auth"), Kind: kind, Pool: c.Workload.Pool, Provider: providerName,
-		Workload: c.Workload, User: c.User, Scopes: scopes,
+		ID: name.NewID("auth"), Kind: ask.Kind, Pool: c.Workload.Pool, Provider: ask.Provider,
+		Workload: c.Workload, User: c.User, Scopes: ask.Scopes, Extras: extras,
 	}
 	now := f.Now().UTC()
 	// One that is about to expire is of no use to the user any more.
@@ -59,15 +67,28 @@ func (f *Flow) Begin(ctx context.Context, c name.Caller, kind Kind, providerName
 	a.State, a.Version, a.Created, a.Updated, a.Expires = Pending, 1, now, now, now.Add(Life)
 	a.LinkHash = link.Digest("authorization-link").String()
 	verifier := oauth.NewVerifier()
-	plain, err := json.Marshal(secrets{link.Reveal(), verifier.Reveal()})
+	plain, err := json.Marshal(secrets{link.Reveal(), verifier.Reveal(), ask.Force, ask.Params, ask.ReturnURL, ask.State.Reveal()})
 	if err != nil {
 		return Link{}, err
 	}
 	if a.Sealed, err = f.Sealer.Seal(ctx, a.place(), secret.New(plain)); err != nil {
 		return Link{}, err
 	}
-	p = p.With(providerName, scopes, map[string]string{"kind": string(kind)})
+	p = p.With(ask.Provider, ask.Scopes, map[string]string{"kind": string(ask.Kind)})
 	return Link{a, f.url(link)}, f.Store.BeginAuthorization(ctx, p, a)
+}
+
+// checkAsk looks the workload's return URLs up only if they matter: most agents
+// have none.
+func (f *Flow) checkAsk(ctx context.Context, c name.Caller, ask Ask) error {
+	var allowed []string
+	if ask.ReturnURL != "" {
+		var err error
+		if allowed, err = f.Workloads.ReturnURLs(ctx, c.Workload); err != nil {
+			return err
+		}
+	}
+	return ask.check(allowed)
 }
 
 func (f *Flow) url(link secret.Text) secret.Text {

@@ -395,23 +395,3 @@ func TestWaiting(t *testing.T) {
 		t.Errorf("after its life it is %s", got.State)
 	}
 }
-
-// TestLessThanAskedFor has the third party give fewer scopes than were asked for:
-// the person agreed to that, so it is kept and recorded.
-func TestLessThanAskedFor(t *testing.T) {
-	w := newWorld(t)
-	w.says(`{"access_token":"at_1","scope":"read"}`)
-	w.given(agentA, zhang, "read", "write")
-	g, d := w.found(agentA, zhang)
-	if g.Scopes.String() != "read" || d.Scopes.String() != "read write" || g.Account.ID != "acc_1" {
-		t.Errorf("granted %q, delegated %q, account %q", g.Scopes, d.Scopes, g.Account.ID)
-	}
-	w.says(`{"access_token":"at_2","scope":"read write"}`)
-	w.given(agentB, zhang, "write")
-	if next, _ := w.found(agentA, zhang); next.ID != g.ID || next.Version != 2 {
-		t.Errorf("the second authorization made the grant %s, version %d", next.ID, next.Version)
-	}
-	if other, _ := w.found(agentA, li); other.ID != "" {
-		t.Error("li has a grant")
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
@@ -71,11 +72,16 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 	}
 	state := secret.FromString(name.NewToken("st"))
 	browser = secret.FromString(name.NewToken("br"))
-	redirect, err = d.AuthorizeURL(a.Scopes, state.RevealString(), oauth.Challenge(secret.New(s.Verifier)))
+	next := f.step(a, Redirected)
+	if next.Requested, err = f.requested(ctx, a); err != nil {
+		return a, "", browser, err
+	}
+	redirect, err = d.AuthorizeURL(provider.Ask{
+		Scopes: next.Requested, State: state.RevealString(), CodeChallenge: oauth.Challenge(secret.New(s.Verifier)), Force: s.Force, Params: s.Params,
+	})
 	if err != nil {
 		return a, "", browser, err
 	}
-	next := f.step(a, Redirected)
 	next.StateHash = state.Digest("authorization-state").String()
 	next.BrowserHash = browser.Digest("authorization-browser").String()
 	err = f.Store.Advance(ctx, p.With(a.Provider, a.Scopes, nil), ActionOpen, next)
@@ -83,6 +89,17 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 		err = linkUsed()
 	}
 	return next, redirect, browser, err
+}
+
+// requested returns the scopes to ask the third party for: those of a, and
+// those that the grant has. Most third parties replace what they granted before
+// by what is granted now, and other agents go on with that.
+func (f *Flow) requested(ctx context.Context, a Authorization) (name.Scopes, error) {
+	g, _, err := f.Grants.FindGrant(ctx, a.Workload, a.Provider, a.User)
+	if err != nil || g.State != vault.Active {
+		return a.Scopes, err
+	}
+	return a.Scopes.Union(g.Scopes), nil
 }
 
 func (f *Flow) unused(a Authorization) error {
@@ -177,7 +194,7 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 		return a, err
 	}
 	if cb.Code.Empty() {
-		failure := d.Entry.ExplainAuthorize(cb.Error, cb.Description)
+		failure := d.Entry.ExplainAuthorize(d.App.RedirectURI, cb.Error, cb.Description)
 		return f.fail(ctx, p, ActionExchange, a, failure.VendorCode, failure.Explanation)
 	}
 	// From here on the state parameter is used up: a second callback finds nothing.
@@ -223,15 +240,22 @@ func (f *Flow) store(ctx context.Context, c name.Caller, a Authorization, tokens
 		if err != nil {
 			return a, err
 		}
-		g, err := f.Vault.NewGrant(ctx, a.Pool, a.Provider, a.User, old, account, tokens, a.Scopes)
+		g, err := f.Vault.NewGrant(ctx, a.Pool, a.Provider, a.User, old, account, tokens, a.Requested)
 		if err != nil {
 			return a, err
 		}
-		if missing := vault.Missing(g.Scopes, a.Scopes); missing.Len() > 0 {
-			p = p.Detail(map[string]string{"not granted": missing.String()})
+		if g.MovesFrom(old) {
+			oldDelegation.Scopes = name.Scopes{}
+			p = p.Detail(map[string]string{"former account": name.Clip(old.Account.ID, 100)})
 		}
 		d := f.delegation(oldDelegation, g.ID, a)
-		done, err := f.complete(ctx, p, ActionFinish, a, g, d)
+		end := f.complete
+		if missing := vault.Missing(g.Scopes, a.Scopes); missing.Len() > 0 {
+			p = p.Failed("scopes_not_granted").Detail(map[string]string{"not granted": missing.String()})
+			d.Scopes = d.Scopes.Intersect(g.Scopes)
+			end = f.lacking(missing)
+		}
+		done, err := end(ctx, p, ActionFinish, a, g, d)
 		if fault.HasCode(err, "authorization_changed") {
 			return f.Store.Authorization(ctx, a.ID) // its time was over while the third party was slow
 		}
@@ -245,6 +269,17 @@ func (f *Flow) store(ctx context.Context, c name.Caller, a Authorization, tokens
 func (f *Flow) complete(ctx context.Context, p guard.Permit, action guard.Action, a Authorization, g vault.Grant, d vault.Delegation) (Authorization, error) {
 	a = f.step(a, Completed)
 	return a, f.Store.Complete(ctx, p, action, a, g, d)
+}
+
+// lacking ends an authorization at which the user unticked scopes, or may not
+// give them. What he gave is kept for whom it is enough; the agent is told that
+// it is not what it asked for, or it would ask for ever.
+func (f *Flow) lacking(missing name.Scopes) func(context.Context, guard.Permit, guard.Action, Authorization, vault.Grant, vault.Delegation) (Authorization, error) {
+	return func(ctx context.Context, p guard.Permit, action guard.Action, a Authorization, g vault.Grant, d vault.Delegation) (Authorization, error) {
+		a = f.step(a, Failed)
+		a.Reason, a.Message = "scopes_not_granted", "the third party did not grant "+name.Clip(missing.String(), 300)
+		return a, f.Store.Complete(ctx, p, action, a, g, d)
+	}
 }
 
 // delegation returns what a's workload may use once a is completed: what it
@@ -294,6 +329,16 @@ func (f *Flow) Result(ctx context.Context, id string, who func(issuer string) na
 		return Authorization{}, NotFound(id)
 	}
 	return f.expire(ctx, a)
+}
+
+// ReturnURL returns where the browser goes now that a has ended, and "" if the
+// agent named no place.
+func (f *Flow) ReturnURL(ctx context.Context, a Authorization) (string, error) {
+	s, err := f.open(ctx, a)
+	if err != nil {
+		return "", err
+	}
+	return s.returnURL(a)
 }
 
 // IssuerOf returns the issuer of the user that a state parameter belongs to,

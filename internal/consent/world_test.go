@@ -54,15 +54,19 @@ type world struct {
 	calls  atomic.Int64
 	mu     sync.Mutex
 	answer func(http.ResponseWriter) // of the token endpoint
+
+	account   atomic.Value // id of the account that the third party tells of; "" has it tell nothing
+	workloads *workload.Registry
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, db: storetest.SQLite(t)}
 	w.says(answered)
+	w.account.Store("acc_1")
 	w.party = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/token" {
-			_, _ = rw.Write([]byte(`{"sub":"acc_1","name":"Zhang"}`))
+			_ = json.NewEncoder(rw).Encode(map[string]any{"sub": w.account.Load(), "name": "Zhang"})
 			return
 		}
 		w.calls.Add(1)
@@ -87,11 +91,12 @@ func newWorld(t *testing.T) *world {
 	providers := &provider.Registry{Store: store.Providers{DB: w.db}, Guard: g, Sealer: ring, Catalogue: catalogue,
 		Client: &vendor.Client{Outbound: out, Now: w.now}, CallbackURL: "https://id.example/api/v1/oauth2callback", Now: w.now}
 	w.flow = &consent.Flow{
-		Store: store.Authorizations{DB: w.db}, Grants: store.Vault{DB: w.db}, Bell: store.Bell{DB: w.db}, Guard: g, Providers: providers,
+		Store: store.Authorizations{DB: w.db}, Grants: store.Vault{DB: w.db}, Workloads: store.Workloads{DB: w.db}, Bell: store.Bell{DB: w.db}, Guard: g, Providers: providers,
 		Vault:  &vault.Vault{Store: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Logger: slog.New(slog.DiscardHandler), Now: w.now},
 		Sealer: ring, PublicURL: "https://id.example", Logger: slog.New(slog.DiscardHandler), Now: w.now,
 	}
 	workloads := store.Workloads{DB: w.db}
+	w.workloads = &workload.Registry{Store: workloads, Guard: g, Now: w.now}
 	must(t, workloads.CreatePool(t.Context(), storetest.Permit(t, workload.ActionCreatePool, workload.PoolResource("default")), workload.Pool{Name: "default"}))
 	for _, a := range []name.Workload{agentA, agentB} {
 		must(t, workloads.CreateWorkload(t.Context(), storetest.Permit(t, workload.ActionCreate, workload.Resource(a)), workload.Workload{Identity: a}))
@@ -135,7 +140,12 @@ type begun struct {
 
 func (w *world) begin(a name.Workload, u name.User, kind consent.Kind, wanted ...string) begun {
 	w.t.Helper()
-	l, err := w.flow.Begin(w.t.Context(), asks(a, u), kind, "party", scopes(w.t, wanted...))
+	return w.ask(a, u, consent.Ask{Kind: kind, Provider: "party", Scopes: scopes(w.t, wanted...)})
+}
+
+func (w *world) ask(a name.Workload, u name.User, ask consent.Ask) begun {
+	w.t.Helper()
+	l, err := w.flow.Begin(w.t.Context(), asks(a, u), ask)
 	must(w.t, err)
 	_, link, ok := strings.Cut(l.URL.RevealString(), consent.RequestURIPrefix)
 	if !ok {

@@ -76,7 +76,7 @@ func (d *dialect) client() *vendor.Client {
 // authorizeURL returns where the browser is sent (RFC 6749, section 4.1.1; RFC
 // 7636, section 4.3; OpenID Connect Core 1.0, section 3.1.2.1).
 func (d *dialect) authorizeURL(state string, verifier secret.Text, nonce string) (string, error) {
-	to, err := d.entry.AuthorizeURL(d.app(secret.Text{}), d.p.Scopes, state, oauth.Challenge(verifier))
+	to, err := d.entry.AuthorizeURL(d.app(secret.Text{}), vendor.Ask{Scopes: d.p.Scopes, State: state, CodeChallenge: oauth.Challenge(verifier)})
 	if err == nil && d.up != nil {
 		to += "&nonce=" + url.QueryEscape(nonce)
 	}

@@ -168,7 +168,7 @@ func (d *dialect) checkAnswer(answer url.Values) (secret.Text, error) {
 		if word == oauth.CodeAccessDenied {
 			return secret.Text{}, fault.New(fault.Forbidden, "idp_denied", "the login at %s was cancelled", d.p.Label()).WithFix("log in again")
 		}
-		why := d.entry.ExplainAuthorize(word, answer.Get("error_description"))
+		why := d.entry.ExplainAuthorize(d.f.CallbackURL(d.p), word, answer.Get("error_description"))
 		return secret.Text{}, fault.Wrap(&why, fault.Upstream, "idp_refused", "%s refused: %s (%s)", d.p.Label(), why.Explanation, oauth.Clean(word, 60)).
 			WithFix("%s", why.Fix)
 	}

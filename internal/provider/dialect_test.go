@@ -34,7 +34,7 @@ func TestTheScopeForARefreshTokenIsAskedForByDeputy(t *testing.T) {
 		{"docx:document:readonly drive:drive offline_access", "drive:drive", "drive:drive offline_access"},
 	} {
 		d := provider.Dialect{Provider: provider.Provider{Scopes: scopes(c.provider)}, Entry: entry, App: vendor.App{ClientID: "cli_1", RedirectURI: "https://id.example/cb"}}
-		address, err := d.AuthorizeURL(scopes(c.asked), "state", "challenge-challenge-challenge-challenge-123")
+		address, err := d.AuthorizeURL(provider.Ask{Scopes: scopes(c.asked), State: "state", CodeChallenge: "challenge-challenge-challenge-challenge-123"})
 		if err != nil {
 			t.Fatal(err)
 		}

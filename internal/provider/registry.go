@@ -167,22 +167,36 @@ func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerNa
 	return Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.CallbackURL}, r.Client}, nil
 }
 
+// Ask is what an authorization request says.
+type Ask struct {
+	Scopes        name.Scopes
+	State         string
+	CodeChallenge string
+	Force         bool              // ask the user even if the third party remembers his consent
+	Params        map[string]string // further parameters; none that the request has already
+}
+
 // AuthorizeURL returns where the browser is sent to for consent. Agents ask for
 // what they use; the scope for a refresh token, if the provider has it, is
 // Deputy's own to ask for, or every access token's expiry would ask the user.
-func (d Dialect) AuthorizeURL(scopes name.Scopes, state, codeChallenge string) (string, error) {
+func (d Dialect) AuthorizeURL(a Ask) (string, error) {
 	refresh, err := name.ParseScopes(d.Entry.RefreshScope)
 	if err != nil {
 		return "", err
 	}
-	scopes = scopes.Union(d.Provider.Scopes.Intersect(refresh))
-	return d.Entry.AuthorizeURL(d.App, scopes, state, codeChallenge)
+	return d.Entry.AuthorizeURL(d.App, vendor.Ask{
+		Scopes: a.Scopes.Union(d.Provider.Scopes.Intersect(refresh)), State: a.State, CodeChallenge: a.CodeChallenge, Force: a.Force, Params: a.Params,
+	})
 }
 
 // Exchange redeems an authorization code.
 func (d Dialect) Exchange(ctx context.Context, code, codeVerifier secret.Text) (vendor.Tokens, error) {
 	return d.client.Exchange(ctx, d.Entry, d.App, code, codeVerifier)
 }
+
+// Probe finds out, without a person, whether the third party is there and
+// knows the client; see [vendor.Client.Probe].
+func (d Dialect) Probe(ctx context.Context) error { return d.client.Probe(ctx, d.Entry, d.App) }
 
 // Refresh redeems a refresh token, which most vendors let be used only once.
 func (d Dialect) Refresh(ctx context.Context, refresh secret.Text) (vendor.Tokens, error) {

@@ -42,6 +42,7 @@ import (
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/store"
+	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
@@ -192,9 +193,10 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.onClose(tokenVault.Wait)
 	flow := &consent.Flow{
-		Store: store.Authorizations{DB: db}, Grants: grants, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
+		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
 	}
+	trials := &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Sealer: ring, Providers: providers, PublicURL: c.PublicURL, Logger: log, Now: c.Now}
 	credentials := &broker.Broker{Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow}
 
 	// The runtime: agents and the way in to them.
@@ -220,7 +222,7 @@ func (s *Server) build(ctx context.Context) error {
 		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
 	}
 	s.keeper = keeper{
-		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, trials: trials.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -233,7 +235,7 @@ func (s *Server) build(ctx context.Context) error {
 	security.Mount(mux)
 	openid.Mount(mux)
 	(&scim.Handler{PublicURL: c.PublicURL, Pools: pools, Tokens: pools, Roster: people, Log: log}).Mount(mux)
-	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
+	(&callback.Handler{Flow: flow, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
@@ -242,7 +244,7 @@ func (s *Server) build(ctx context.Context) error {
 		Clients: pools, Registrations: pools,
 		Federation: federated, Identities: identities,
 		Keys:      ring,
-		Workloads: workloads, Providers: providers,
+		Workloads: workloads, Providers: providers, Trials: trials,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
 		Agents: agents, Fleet: s.fleet,
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -102,4 +103,39 @@ func TestTheWaitingAgentIsTold(t *testing.T) {
 		want("completed")
 	}
 	want("")
+}
+
+// TestBackToTheApplication has the browser end at the application that sent it,
+// from the third party's consent page and from Deputy's own.
+func TestBackToTheApplication(t *testing.T) {
+	const home = "https://app.example/done"
+	w := newWorld(t, nil)
+	zhangsan := w.person("zhangsan").logIn()
+	for _, agent := range []string{"a", "b"} {
+		if got := w.api("PUT", "/workload-pools/default/workloads/"+agent, w.operator, `{"returnUrls":["`+home+`"]}`); got.status != http.StatusOK {
+			t.Fatalf("update: %d %s", got.status, got.body)
+		}
+	}
+	asks := func(agent string) string {
+		t.Helper()
+		got := w.api("POST", "/credentials", w.wat(agent, "zhangsan"), `{"provider":"feishu_oauth","returnUrl":"`+home+`","state":"`+agent+`"}`)
+		var answer asked
+		must(t, json.Unmarshal([]byte(got.body), &answer))
+		return answer.Authorization.URL
+	}
+	ended := func(to, status, state string) {
+		t.Helper()
+		u, err := url.Parse(to)
+		must(t, err)
+		if q := u.Query(); !strings.HasPrefix(to, home+"?") || q.Get("status") != status || q.Get("state") != state || q.Get("authorization") == "" {
+			t.Errorf("the browser ends at %s", to)
+		}
+	}
+	ended(zhangsan.location(zhangsan.get(zhangsan.decide(zhangsan.begin(asks("a")), "deny"))), "failed", "a")
+	ended(zhangsan.location(zhangsan.get(zhangsan.decide(zhangsan.begin(asks("a")), "allow"))), "completed", "a")
+	action, form := zhangsan.fill(zhangsan.get(asks("b")), "decision", "decision", "allow")
+	ended(zhangsan.location(zhangsan.post(action, form)), "completed", "b")
+	if got := w.api("POST", "/credentials", w.wat("b", "lisi"), `{"provider":"feishu_oauth","returnUrl":"https://evil.example/"}`); got.status != http.StatusBadRequest || !strings.Contains(got.body, "return_url_not_allowed") {
+		t.Errorf("a foreign return URL: %d %s", got.status, got.body)
+	}
 }

@@ -24,6 +24,7 @@ type keeper struct {
 	attempts   signin.Attempts
 	identities idp.Logins
 	letters    func(context.Context) error // removes those whose time is over
+	trials     func(context.Context) error // as above
 	ring       *keys.Ring
 	vault      *vault.Vault
 	followers  map[string]func([]jwt.Key) // by owner: who signs with its keys
@@ -59,6 +60,7 @@ func (k keeper) chores(ctx context.Context) {
 		{"ended sessions removed", k.sweep},
 		{"unfinished logins removed", k.sweepAttempts},
 		{"old letters removed", k.letters},
+		{"old trials of credential providers removed", k.trials},
 		{"unfinished logins at identity providers removed", k.sweepFederated},
 		{"signing keys rotated", k.rotate},
 		{"former signing keys removed", k.ring.Sweep},

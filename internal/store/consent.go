@@ -13,15 +13,16 @@ import (
 // Authorizations keeps authorizations; it implements [consent.Store].
 type Authorizations struct{ DB *DB }
 
-const authorizationColumns = `id, kind, pool, provider, workload, issuer, subject, scopes, state, reason, message, link_hash, state_hash, browser_hash, sealed, version, created, expires, updated`
+const authorizationColumns = `id, kind, pool, provider, workload, issuer, subject, scopes, requested, extras,
+	state, reason, message, link_hash, state_hash, browser_hash, sealed, version, created, expires, updated`
 
 // BeginAuthorization implements [consent.Store].
 func (s Authorizations) BeginAuthorization(ctx context.Context, p guard.Permit, a consent.Authorization) error {
 	return s.DB.change(ctx, p, consent.ActionBegin, a.Resource(), func(ctx context.Context, tx *txn) error {
 		return must(ctx, tx, fault.New(fault.Conflict, "authorization_exists", "this authorization exists"),
 			`INSERT INTO authorizations (`+authorizationColumns+`)
-			 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT DO NOTHING`,
-			a.ID, string(a.Kind), a.Pool, a.Provider, a.Workload.Name, a.User.Issuer, a.User.Subject, a.Scopes.String(), string(a.State), a.Reason, a.Message,
+			 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT DO NOTHING`,
+			a.ID, string(a.Kind), a.Pool, a.Provider, a.Workload.Name, a.User.Issuer, a.User.Subject, a.Scopes.String(), a.Requested.String(), a.Extras, string(a.State), a.Reason, a.Message,
 			a.LinkHash, a.StateHash, a.BrowserHash, a.Sealed, a.Version, ms(a.Created), ms(a.Expires), ms(a.Updated))
 	})
 }
@@ -29,7 +30,7 @@ func (s Authorizations) BeginAuthorization(ctx context.Context, p guard.Permit, 
 func (s Authorizations) find(ctx context.Context, id, where string, args ...any) (consent.Authorization, error) {
 	var a consent.Authorization
 	err := row(ctx, s.DB.read, consent.NotFound(id), func(sc scanner) error {
-		return sc.Scan(&a.ID, &a.Kind, &a.Pool, &a.Provider, &a.Workload.Name, &a.User.Issuer, &a.User.Subject, scopesText{&a.Scopes}, &a.State, &a.Reason, &a.Message,
+		return sc.Scan(&a.ID, &a.Kind, &a.Pool, &a.Provider, &a.Workload.Name, &a.User.Issuer, &a.User.Subject, scopesText{&a.Scopes}, scopesText{&a.Requested}, &a.Extras, &a.State, &a.Reason, &a.Message,
 			&a.LinkHash, &a.StateHash, &a.BrowserHash, &a.Sealed, &a.Version, timeMS{&a.Created}, timeMS{&a.Expires}, timeMS{&a.Updated})
 	}, `SELECT `+authorizationColumns+` FROM authorizations WHERE `+where, args...)
 	a.Workload.Pool = a.Pool
@@ -53,9 +54,9 @@ func (s Authorizations) AuthorizationByState(ctx context.Context, stateHash stri
 
 // PendingAuthorization implements [consent.Store].
 func (s Authorizations) PendingAuthorization(ctx context.Context, a consent.Authorization, t time.Time) (consent.Authorization, error) {
-	return s.find(ctx, "", `pool = $1 AND provider = $2 AND workload = $3 AND issuer = $4 AND subject = $5 AND state = $6 AND kind = $7 AND scopes = $8 AND expires > $9
+	return s.find(ctx, "", `pool = $1 AND provider = $2 AND workload = $3 AND issuer = $4 AND subject = $5 AND state = $6 AND kind = $7 AND scopes = $8 AND extras = $9 AND expires > $10
 		ORDER BY created DESC, id LIMIT 1`,
-		a.Pool, a.Provider, a.Workload.Name, a.User.Issuer, a.User.Subject, string(consent.Pending), string(a.Kind), a.Scopes.String(), ms(t))
+		a.Pool, a.Provider, a.Workload.Name, a.User.Issuer, a.User.Subject, string(consent.Pending), string(a.Kind), a.Scopes.String(), a.Extras, ms(t))
 }
 
 // Advance implements [consent.Store].
@@ -67,6 +68,9 @@ func (s Authorizations) Advance(ctx context.Context, p guard.Permit, action guar
 func (s Authorizations) Complete(ctx context.Context, p guard.Permit, action guard.Action, a consent.Authorization, g vault.Grant, d vault.Delegation) error {
 	return s.DB.change(ctx, p, action, a.Resource(), func(ctx context.Context, tx *txn) error {
 		if g.ID != "" {
+			if err := dropMoved(ctx, tx, g); err != nil {
+				return err
+			}
 			if err := putGrant(ctx, tx, g); err != nil {
 				return err
 			}
@@ -78,9 +82,19 @@ func (s Authorizations) Complete(ctx context.Context, p guard.Permit, action gua
 	})
 }
 
+// dropMoved deletes the delegations of the grant that g is about to replace, if
+// that one is at another account: see [vault.Grant.MovesFrom].
+func dropMoved(ctx context.Context, tx *txn, g vault.Grant) error {
+	if g.Account.ID == "" {
+		return nil
+	}
+	_, err := exec(ctx, tx, `DELETE FROM delegations WHERE grant_id = $1 AND EXISTS (SELECT 1 FROM grants WHERE id = $1 AND account_id <> '' AND account_id <> $2)`, g.ID, g.Account.ID)
+	return err
+}
+
 func advance(ctx context.Context, tx *txn, a consent.Authorization) error {
 	tx.topics = append(tx.topics, a.ID)
 	return must(ctx, tx, consent.Changed(a.ID),
-		`UPDATE authorizations SET state = $1, reason = $2, message = $3, state_hash = $4, browser_hash = $5, version = $6, updated = $7 WHERE id = $8 AND version = $9`,
-		string(a.State), a.Reason, a.Message, a.StateHash, a.BrowserHash, a.Version, ms(a.Updated), a.ID, a.Version-1)
+		`UPDATE authorizations SET state = $1, reason = $2, message = $3, state_hash = $4, browser_hash = $5, requested = $6, version = $7, updated = $8 WHERE id = $9 AND version = $10`,
+		string(a.State), a.Reason, a.Message, a.StateHash, a.BrowserHash, a.Requested.String(), a.Version, ms(a.Updated), a.ID, a.Version-1)
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/deputy-id/deputy/internal/workload"
 )
 
-// Workloads keeps workload pools and workloads; it implements [workload.Store].
+// Workloads keeps workload pools and workloads; it implements [workload.Store] and
+// consent.Workloads.
 type Workloads struct{ DB *DB }
 
 // CreatePool implements [workload.Store].
@@ -48,10 +49,35 @@ func (s Workloads) CreateWorkload(ctx context.Context, p guard.Permit, w workloa
 		if err := lockPool(ctx, tx, w.Identity.Pool); err != nil {
 			return err
 		}
+		urls, err := toJSON(w.ReturnURLs)
+		if err != nil {
+			return err
+		}
 		return must(ctx, tx, fault.New(fault.Conflict, "workload_exists", "there is a workload %q in pool %q already", w.Identity.Name, w.Identity.Pool),
-			`INSERT INTO workloads (pool, name, description, created) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-			w.Identity.Pool, w.Identity.Name, w.Description, ms(w.Created))
+			`INSERT INTO workloads (pool, name, description, return_urls, version, created) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+			w.Identity.Pool, w.Identity.Name, w.Description, urls, w.Version, ms(w.Created))
 	})
+}
+
+// UpdateWorkload implements [workload.Store].
+func (s Workloads) UpdateWorkload(ctx context.Context, p guard.Permit, w workload.Workload) error {
+	return s.DB.change(ctx, p, workload.ActionUpdate, workload.Resource(w.Identity), func(ctx context.Context, tx *txn) error {
+		urls, err := toJSON(w.ReturnURLs)
+		if err != nil {
+			return err
+		}
+		return must(ctx, tx, fault.New(fault.Conflict, "workload_changed", "the workload %q was changed in between", w.Identity.Name).WithFix("read it again, then change it"),
+			`UPDATE workloads SET description = $1, return_urls = $2, version = $3 WHERE pool = $4 AND name = $5 AND version = $6`,
+			w.Description, urls, w.Version, w.Identity.Pool, w.Identity.Name, w.Version-1)
+	})
+}
+
+const workloadColumns = `pool, name, description, return_urls, version, created`
+
+func workloadFrom(sc scanner) (workload.Workload, error) {
+	var w workload.Workload
+	err := sc.Scan(&w.Identity.Pool, &w.Identity.Name, &w.Description, jsonText{&w.ReturnURLs}, &w.Version, timeMS{&w.Created})
+	return w, err
 }
 
 // lockPool returns NotFound unless the workload pool exists, and keeps it from
@@ -62,10 +88,11 @@ func lockPool(ctx context.Context, tx *txn, pool string) error {
 
 // Workload implements [workload.Store].
 func (s Workloads) Workload(ctx context.Context, w name.Workload) (workload.Workload, error) {
-	found := workload.Workload{Identity: w}
-	err := row(ctx, s.DB.read, workload.NotFound(w, nil), func(sc scanner) error {
-		return sc.Scan(&found.Description, timeMS{&found.Created})
-	}, `SELECT description, created FROM workloads WHERE pool = $1 AND name = $2`, w.Pool, w.Name)
+	var found workload.Workload
+	err := row(ctx, s.DB.read, workload.NotFound(w, nil), func(sc scanner) (err error) {
+		found, err = workloadFrom(sc)
+		return err
+	}, `SELECT `+workloadColumns+` FROM workloads WHERE pool = $1 AND name = $2`, w.Pool, w.Name)
 	if fault.Is(err, fault.NotFound) {
 		return workload.Workload{}, workload.NotFound(w, s.DB.names(ctx, `SELECT name FROM workloads WHERE pool = $1 ORDER BY name LIMIT 1000`, w.Pool))
 	}
@@ -94,11 +121,10 @@ func (s Workloads) Workloads(ctx context.Context, pool string) ([]workload.Workl
 	}
 	var list []workload.Workload
 	err := rows(ctx, s.DB.read, func(sc scanner) error {
-		w := workload.Workload{Identity: name.Workload{Pool: pool}}
-		err := sc.Scan(&w.Identity.Name, &w.Description, timeMS{&w.Created})
+		w, err := workloadFrom(sc)
 		list = append(list, w)
 		return err
-	}, `SELECT name, description, created FROM workloads WHERE pool = $1 ORDER BY name`, pool)
+	}, `SELECT `+workloadColumns+` FROM workloads WHERE pool = $1 ORDER BY name`, pool)
 	return list, err
 }
 
@@ -107,4 +133,10 @@ func (s Workloads) DeleteWorkload(ctx context.Context, p guard.Permit, w name.Wo
 	return s.DB.change(ctx, p, workload.ActionDelete, workload.Resource(w), func(ctx context.Context, tx *txn) error {
 		return must(ctx, tx, workload.NotFound(w, nil), `DELETE FROM workloads WHERE pool = $1 AND name = $2`, w.Pool, w.Name)
 	})
+}
+
+// ReturnURLs implements consent.Workloads.
+func (s Workloads) ReturnURLs(ctx context.Context, w name.Workload) ([]string, error) {
+	found, err := s.Workload(ctx, w)
+	return found.ReturnURLs, err
 }

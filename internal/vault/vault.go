@@ -151,6 +151,12 @@ func Missing(granted, asked name.Scopes) name.Scopes {
 	return offline.Missing(missing)
 }
 
+// MovesFrom reports whether g is at another account of its user than old was.
+// Who may use the one was never asked about the other.
+func (g Grant) MovesFrom(old Grant) bool {
+	return old.Account.ID != "" && g.Account.ID != "" && g.Account.ID != old.Account.ID
+}
+
 func (g Grant) place() keys.Place {
 	return keys.Place{Kind: "grant.tokens", Pool: g.Pool, Provider: g.Provider, User: g.User, Record: g.ID, Version: g.Version}
 }

@@ -56,10 +56,11 @@ type Words struct {
 
 // Endpoints are a vendor's addresses.
 type Endpoints struct {
-	Authorization string `yaml:"authorization" json:"authorization,omitempty"`
-	Token         string `yaml:"token" json:"token,omitempty"`
-	UserInfo      string `yaml:"userInfo" json:"userInfo,omitempty"`
-	API           string `yaml:"api" json:"api,omitempty"`
+	Authorization       string `yaml:"authorization" json:"authorization,omitempty"`
+	Token               string `yaml:"token" json:"token,omitempty"`
+	DeviceAuthorization string `yaml:"deviceAuthorization" json:"deviceAuthorization,omitempty"`
+	UserInfo            string `yaml:"userInfo" json:"userInfo,omitempty"`
+	API                 string `yaml:"api" json:"api,omitempty"`
 }
 
 // Authorize says how the browser is sent to the vendor.
@@ -67,6 +68,7 @@ type Authorize struct {
 	ScopeParam     string            `yaml:"scopeParam"`
 	ScopeSeparator string            `yaml:"scopeSeparator"`
 	Params         map[string]string `yaml:"params"`
+	ForceParams    map[string]string `yaml:"forceParams"`
 	PKCE           string            `yaml:"pkce"`
 }
 
@@ -77,6 +79,7 @@ type Token struct {
 	ContentType      string            `yaml:"contentType"`
 	Params           map[string]string `yaml:"params"`
 	SendScopes       bool              `yaml:"sendScopes"`
+	CodeFirst        bool              `yaml:"codeFirst"`
 	AccessToken      string            `yaml:"accessToken"`
 	RefreshToken     string            `yaml:"refreshToken"`
 	TokenType        string            `yaml:"tokenType"`
@@ -136,9 +139,10 @@ type Step string
 
 // The values that the catalogue's enumerations take.
 const (
-	AuthPost  Auth = "post"
-	AuthBasic Auth = "basic"
-	AuthNone  Auth = "none"
+	AuthPost          Auth = "post"
+	AuthBasic         Auth = "basic"
+	AuthNone          Auth = "none"
+	AuthPrivateKeyJWT Auth = "private_key_jwt"
 
 	BodyForm Body = "form"
 	BodyJSON Body = "json"
@@ -151,6 +155,9 @@ const (
 	StepExchange  Step = "exchange"
 	StepRefresh   Step = "refresh"
 	StepAPI       Step = "api"
+	StepMachine   Step = "machine"
+	StepBehalf    Step = "behalf"
+	StepDevice    Step = "device"
 
 	pkceNone = "none"
 )

@@ -53,8 +53,8 @@ func (e Entry) check() error {
 
 func (t Token) check(at string) error {
 	switch {
-	case !slices.Contains([]Auth{AuthPost, AuthBasic, AuthNone}, t.Auth):
-		return invalid(at+".auth", "is post, basic or none")
+	case !slices.Contains([]Auth{AuthPost, AuthBasic, AuthNone, AuthPrivateKeyJWT}, t.Auth):
+		return invalid(at+".auth", "is post, basic, none or private_key_jwt")
 	case t.Body != BodyForm && t.Body != BodyJSON:
 		return invalid(at+".body", "is form or json")
 	case t.AccessToken == "":
@@ -80,7 +80,7 @@ func checkCodes(at string, codes []Code) error {
 		code string
 		step Step
 	}
-	steps := []Step{StepAuthorize, StepExchange, StepRefresh, StepAPI}
+	steps := []Step{StepAuthorize, StepExchange, StepRefresh, StepAPI, StepMachine, StepBehalf, StepDevice}
 	seen := map[key]bool{}
 	for i, c := range codes {
 		at := fmt.Sprintf("%s[%d]", at, i)
@@ -96,7 +96,7 @@ func checkCodes(at string, codes []Code) error {
 		}
 		for _, step := range meant {
 			if !slices.Contains(steps, step) {
-				return invalid(at+".at", "names steps out of authorize, exchange, refresh and api")
+				return invalid(at+".at", "names steps out of authorize, exchange, refresh, api, machine, behalf and device")
 			}
 			for _, code := range c.Codes {
 				if code == "" || seen[key{code, step}] {
@@ -113,7 +113,7 @@ func checkCodes(at string, codes []Code) error {
 // without user information and fragment. The browser goes to the authorization
 // endpoint without the outbound guard, so that one is https or on this machine.
 func (p Endpoints) check(at string) error {
-	for place, s := range map[string]string{"authorization": p.Authorization, "token": p.Token, "userInfo": p.UserInfo, "api": p.API} {
+	for place, s := range map[string]string{"authorization": p.Authorization, "token": p.Token, "deviceAuthorization": p.DeviceAuthorization, "userInfo": p.UserInfo, "api": p.API} {
 		if s == "" {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -45,6 +46,19 @@ func (c *Client) Exchange(ctx context.Context, e Entry, app App, code, codeVerif
 		p["code_verifier"] = codeVerifier.RevealString()
 	}
 	return c.tokens(ctx, e, StepExchange, app, p, code, codeVerifier)
+}
+
+// Probe asks to redeem a code that does not exist, so that a vendor that does
+// not know the client says so, while one that knows it complains about the code,
+// which is no error here. Vendors that look at the code first tell nothing about
+// the secret.
+func (c *Client) Probe(ctx context.Context, e Entry, app App) error {
+	_, err := c.Exchange(ctx, e, app, secret.FromString(name.NewToken("probe")), oauth.NewVerifier())
+	var f *Failure
+	if errors.As(err, &f) && f.Class == ClassUser {
+		return nil
+	}
+	return err
 }
 
 // Refresh redeems a refresh token (RFC 6749, section 6), which most vendors let
@@ -103,25 +117,40 @@ func (c *Client) tokens(ctx context.Context, e Entry, step Step, app App, params
 	if e.Endpoints.Token == "" {
 		return Tokens{}, e.missing("token")
 	}
-	r, err := e.tokenRequest(app, params)
+	asked := c.now() // before sending, so that the expiry is never too late
+	a, status, err := c.post(ctx, e, step, app, e.Endpoints.Token, params, sent...)
 	if err != nil {
 		return Tokens{}, err
 	}
+	t, ok := a.tokens(e.Token, asked)
+	if !ok {
+		return Tokens{}, e.refused(step, status, a, app, append(sent, app.ClientSecret)).fault()
+	}
+	return t, nil
+}
+
+// post sends parameters to an endpoint in the way of the vendor's token
+// endpoint, and returns an answer that is no error.
+func (c *Client) post(ctx context.Context, e Entry, step Step, app App, endpoint string, params map[string]string, sent ...secret.Text) (answer, int, error) {
+	if err := c.proveClient(e, app, params); err != nil {
+		return nil, 0, err
+	}
+	r, err := e.tokenRequest(app, endpoint, params)
+	if err != nil {
+		return nil, 0, err
+	}
 	r.Purpose = "token " + string(step) + " at " + e.ID
-	asked := c.now() // before sending, so that the expiry is never too late
 	resp, err := c.Outbound.Do(ctx, r)
 	if err != nil {
-		return Tokens{}, e.unreachable(step, err)
+		return nil, 0, e.unreachable(step, err)
 	}
 	defer clear(resp.Body)
 	a := parseAnswer(resp.Body)
-	if _, _, failed := a.failed(e.Errors); !failed && success(resp.Status) {
-		if t, ok := a.tokens(e.Token, asked); ok {
-			return t, nil
-		}
+	if _, _, failed := a.failed(e.Errors); failed || !success(resp.Status) {
+		sent = append(sent, app.ClientSecret, secret.FromString(r.Header.Get("Authorization")), secret.FromString(params["client_assertion"]))
+		return nil, 0, e.refused(step, resp.Status, a, app, sent).fault()
 	}
-	sent = append(sent, app.ClientSecret, secret.FromString(r.Header.Get("Authorization")))
-	return Tokens{}, e.refused(step, resp.Status, a, app, sent).fault()
+	return a, resp.Status, nil
 }
 
 func (c *Client) now() time.Time {
@@ -135,9 +164,9 @@ func (c *Client) now() time.Time {
 // answer 201; a redirect promises nothing, and is never followed with a secret.
 func success(status int) bool { return status >= 200 && status < 300 }
 
-func (e Entry) tokenRequest(app App, params map[string]string) (outbound.Request, error) {
+func (e Entry) tokenRequest(app App, endpoint string, params map[string]string) (outbound.Request, error) {
 	r := outbound.Request{
-		Method: http.MethodPost, URL: e.Endpoints.Token, MaxBody: maxAnswer,
+		Method: http.MethodPost, URL: endpoint, MaxBody: maxAnswer,
 		// Some vendors answer with a form unless JSON is asked for.
 		Header: http.Header{"Accept": {"application/json"}, "Content-Type": {e.Token.ContentType}},
 	}

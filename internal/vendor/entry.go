@@ -3,9 +3,11 @@ package vendor
 import (
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/secret"
@@ -15,7 +17,8 @@ import (
 type App struct {
 	ClientID     string
 	ClientSecret secret.Text
-	RedirectURI  string // Deputy's callback
+	Key          jwt.Key // signs assertions where the vendor wants private_key_jwt; else zero
+	RedirectURI  string  // Deputy's callback
 }
 
 // With returns e with the endpoints that p gives in place of its own. It
@@ -28,7 +31,7 @@ func (e Entry) With(p Endpoints) (Entry, error) {
 	}
 	for _, f := range []struct{ to, from *string }{
 		{&e.Endpoints.Authorization, &p.Authorization}, {&e.Endpoints.Token, &p.Token},
-		{&e.Endpoints.UserInfo, &p.UserInfo}, {&e.Endpoints.API, &p.API},
+		{&e.Endpoints.UserInfo, &p.UserInfo}, {&e.Endpoints.API, &p.API}, {&e.Endpoints.DeviceAuthorization, &p.DeviceAuthorization},
 	} {
 		if *f.from != "" {
 			*f.to = *f.from
@@ -65,14 +68,49 @@ func (e Entry) CheckScopes(scopes name.Scopes) error {
 		WithFix("remove %s from the scopes", strings.Join(refused, ", ")).WithSource("scopes")
 }
 
+// UnknownScopes returns those of scopes that the catalogue does not list for
+// this vendor, and what may have been meant. An entry that lists none knows all.
+func (e Entry) UnknownScopes(scopes name.Scopes) (unknown name.Scopes, fix string) {
+	if len(e.Scopes) == 0 {
+		return name.Scopes{}, ""
+	}
+	known := make([]string, len(e.Scopes))
+	for i, s := range e.Scopes {
+		known[i] = s.Scope
+	}
+	var list []string
+	for _, s := range scopes.List() {
+		if slices.Contains(known, s) || s == e.RefreshScope {
+			continue
+		}
+		if list = append(list, s); fix == "" {
+			fix = name.DidYouMean(s, known, "")
+		}
+	}
+	unknown, err := name.NewScopes(list...)
+	if err != nil { // they were scopes before
+		return name.Scopes{}, ""
+	}
+	return unknown, fix
+}
+
 // ConsoleHelp says where callback is registered at the vendor.
 func (e Entry) ConsoleHelp(callback string) Words { return e.fill(e.Console, callback) }
 
+// Ask is what an authorization request says, next to the app.
+type Ask struct {
+	Scopes        name.Scopes
+	State         string
+	CodeChallenge string            // S256; must not be empty, unless the vendor cannot do PKCE, in which case it is not sent
+	Force         bool              // have the user asked even if the vendor remembers his consent
+	Params        map[string]string // further parameters; they replace none
+}
+
 // AuthorizeURL returns the address to which the browser is sent for consent
-// (RFC 6749, section 4.1.1; RFC 7636, section 4.3). codeChallenge is the S256
-// challenge and must not be empty, unless the vendor cannot do PKCE, in which
-// case it is not sent.
-func (e Entry) AuthorizeURL(app App, scopes name.Scopes, state, codeChallenge string) (string, error) {
+// (RFC 6749, section 4.1.1; RFC 7636, section 4.3). It returns a fault of kind
+// Invalid (parameter_reserved) for a further parameter that the request has
+// already, or that would be the request itself (RFC 9101, RFC 9126).
+func (e Entry) AuthorizeURL(app App, a Ask) (string, error) {
 	if e.Endpoints.Authorization == "" {
 		return "", e.missing("authorization")
 	}
@@ -80,28 +118,44 @@ func (e Entry) AuthorizeURL(app App, scopes name.Scopes, state, codeChallenge st
 	if err != nil {
 		return "", endpoint("endpoints.authorization", "is malformed")
 	}
-	if state == "" || app.ClientID == "" || app.RedirectURI == "" || (e.pkce() && codeChallenge == "") {
+	if a.State == "" || app.ClientID == "" || app.RedirectURI == "" || (e.pkce() && a.CodeChallenge == "") {
 		return "", fault.New(fault.Internal, "vendor_authorize", "an authorization request lacks state, client id, redirect URI or code challenge")
 	}
 	q := u.Query()
 	for k, v := range e.Authorize.Params {
 		q.Set(k, v)
 	}
+	if a.Force {
+		for k, v := range e.Authorize.ForceParams {
+			q.Set(k, v)
+		}
+	}
 	q.Set("response_type", oauth.ResponseTypeCode)
 	q.Set("client_id", app.ClientID)
 	q.Set("redirect_uri", app.RedirectURI)
-	q.Set("state", state)
-	if scopes.Len() > 0 {
-		q.Set(e.Authorize.ScopeParam, strings.Join(scopes.List(), e.Authorize.ScopeSeparator))
+	q.Set("state", a.State)
+	if a.Scopes.Len() > 0 {
+		q.Set(e.Authorize.ScopeParam, strings.Join(a.Scopes.List(), e.Authorize.ScopeSeparator))
 	}
 	if e.pkce() {
-		q.Set("code_challenge", codeChallenge)
+		q.Set("code_challenge", a.CodeChallenge)
 		q.Set("code_challenge_method", oauth.ChallengeS256)
+	}
+	for k, v := range a.Params {
+		if q.Has(k) || slices.Contains(reserved, k) || k == e.Authorize.ScopeParam {
+			return "", fault.New(fault.Invalid, "parameter_reserved", "the custom parameter %q is not for agents to set", name.Clip(k, 64)).
+				WithSource("parameters").WithFix("leave it out")
+		}
+		q.Set(k, v)
 	}
 	// Some vendors decode "+" as a plus sign; a real one is written %2B here.
 	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
 	return u.String(), nil
 }
+
+// reserved are parameters that decide where the answer goes, in which form, or
+// what the other parameters are.
+var reserved = []string{"response_mode", "request", "request_uri", "registration", "scope", "code_challenge", "code_challenge_method", "resource", "nonce"}
 
 func (e Entry) pkce() bool { return e.Authorize.PKCE != pkceNone }
 

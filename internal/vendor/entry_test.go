@@ -35,7 +35,7 @@ func TestBuiltinCatalogue(t *testing.T) {
 	// What the documentation of Feishu names and what users run into is explained.
 	feishu := lookup(t, "feishu")
 	for _, code := range []string{"20027", "20029", "20043", "access_denied"} {
-		if f := feishu.ExplainAuthorize(code, ""); f.Class == vendor.ClassRetry || f.VendorCode != code {
+		if f := feishu.ExplainAuthorize("https://id.example/cb", code, ""); f.Class == vendor.ClassRetry || f.VendorCode != code {
 			t.Errorf("%s: %+v", code, f)
 		}
 	}
@@ -62,7 +62,7 @@ func scopes(t *testing.T, s string) name.Scopes {
 }
 
 func TestAuthorizeURL(t *testing.T) {
-	got, err := lookup(t, "feishu").AuthorizeURL(app(), scopes(t, "offline_access docx:document:readonly"), "st+ate", "challenge")
+	got, err := lookup(t, "feishu").AuthorizeURL(app(), vendor.Ask{Scopes: scopes(t, "offline_access docx:document:readonly"), State: "st+ate", CodeChallenge: "challenge"})
 	want := "https://accounts.feishu.cn/open-apis/authen/v1/authorize?client_id=cli_1&code_challenge=challenge&code_challenge_method=S256" +
 		"&redirect_uri=https%3A%2F%2Fdeputy.example%2Fapi%2Fv1%2Foauth2callback&response_type=code&scope=docx%3Adocument%3Areadonly%20offline_access&state=st%2Bate"
 	if err != nil || got != want {
@@ -72,7 +72,7 @@ func TestAuthorizeURL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err = e.AuthorizeURL(app(), name.Scopes{}, "state", "challenge")
+	got, err = e.AuthorizeURL(app(), vendor.Ask{State: "state", CodeChallenge: "challenge"})
 	u, parseErr := url.Parse(got)
 	if err != nil || parseErr != nil || u.Query().Get("tenant") != "a" || !slices.Equal(u.Query()["state"], []string{"state"}) || u.Query().Has("scope") {
 		t.Errorf("got %s, %v", got, err)
@@ -80,11 +80,11 @@ func TestAuthorizeURL(t *testing.T) {
 	if strings.Contains(got, clientSecret) {
 		t.Error("the client secret is in the address")
 	}
-	if _, err := lookup(t, "custom").AuthorizeURL(app(), name.Scopes{}, "state", "challenge"); !fault.HasCode(err, "vendor_endpoint_missing") {
+	if _, err := lookup(t, "custom").AuthorizeURL(app(), vendor.Ask{State: "state", CodeChallenge: "challenge"}); !fault.HasCode(err, "vendor_endpoint_missing") {
 		t.Errorf("got %v", err)
 	}
 	for _, c := range [][2]string{{"", "challenge"}, {"state", ""}} {
-		if _, err := e.AuthorizeURL(app(), name.Scopes{}, c[0], c[1]); !fault.Is(err, fault.Internal) {
+		if _, err := e.AuthorizeURL(app(), vendor.Ask{State: c[0], CodeChallenge: c[1]}); !fault.Is(err, fault.Internal) {
 			t.Errorf("state %q, challenge %q: %v", c[0], c[1], err)
 		}
 	}
@@ -133,11 +133,11 @@ func TestCheckScopes(t *testing.T) {
 }
 
 func TestExplainAuthorizeTrustsNobody(t *testing.T) {
-	f := lookup(t, "feishu").ExplainAuthorize("<script>alert(1)</script>", "call 555-0100\r\nto \"win\"")
+	f := lookup(t, "feishu").ExplainAuthorize("https://id.example/cb", "<script>alert(1)</script>", "call 555-0100\r\nto \"win\"")
 	if f.VendorCode != "unreadable" || f.Class != vendor.ClassRetry || strings.ContainsAny(f.Detail, "\r\n\"") || strings.Contains(f.Explanation, "555") {
 		t.Errorf("got %+v", f)
 	}
-	if f := lookup(t, "feishu").ExplainAuthorize("", strings.Repeat("x", 1<<20)); f.Explanation == "" || len(f.Detail) > 400 {
+	if f := lookup(t, "feishu").ExplainAuthorize("https://id.example/cb", "", strings.Repeat("x", 1<<20)); f.Explanation == "" || len(f.Detail) > 400 {
 		t.Errorf("got %d bytes of detail", len(f.Detail))
 	}
 }
@@ -174,7 +174,7 @@ func TestTheDialectIsData(t *testing.T) {
 	if f.entry, err = e.With(f.entry.Endpoints); err != nil {
 		t.Fatal(err)
 	}
-	u, err := f.entry.AuthorizeURL(f.app, scopes(t, "b a"), "s", "")
+	u, err := f.entry.AuthorizeURL(f.app, vendor.Ask{Scopes: scopes(t, "b a"), State: "s"})
 	if err != nil || !strings.Contains(u, "owner=user") || !strings.Contains(u, "scope=a%2Cb") || strings.Contains(u, "code_challenge") {
 		t.Errorf("got %s, %v", u, err)
 	}

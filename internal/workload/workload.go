@@ -3,17 +3,21 @@ package workload
 
 import (
 	"context"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/oauth"
 )
 
 // The actions that permits are given for.
 const (
 	ActionCreatePool guard.Action = "workload-pool.create" // on PoolResource
 	ActionCreate     guard.Action = "workload.create"      // on Resource
+	ActionUpdate     guard.Action = "workload.update"      // on Resource
 	ActionDelete     guard.Action = "workload.delete"      // on Resource
 )
 
@@ -52,6 +56,8 @@ type Pool struct {
 type Workload struct {
 	Identity    name.Workload
 	Description string
+	ReturnURLs  []string // where its users' browsers may be sent after an authorization, letter by letter
+	Version     int64    // from 1; grows with each change
 	Created     time.Time
 }
 
@@ -64,6 +70,9 @@ type Store interface {
 	WorkloadPools(ctx context.Context) ([]Pool, error)
 	// CreateWorkload needs a permit for ActionCreate.
 	CreateWorkload(ctx context.Context, p guard.Permit, w Workload) error
+	// UpdateWorkload replaces the workload whose version is w.Version-1, else it returns a fault of kind
+	// Conflict. It needs a permit for ActionUpdate.
+	UpdateWorkload(ctx context.Context, p guard.Permit, w Workload) error
 	Workload(ctx context.Context, w name.Workload) (Workload, error)
 	Workloads(ctx context.Context, pool string) ([]Workload, error)
 	// DeleteWorkload also deletes the workload's delegations. It needs a
@@ -71,7 +80,34 @@ type Store interface {
 	DeleteWorkload(ctx context.Context, p guard.Permit, w name.Workload) error
 }
 
-// Registry creates and deletes pools and workloads.
+// Settings is what an operator says about a workload.
+type Settings struct {
+	Description string
+	ReturnURLs  []string
+}
+
+// maxReturnURLs bounds the return URLs of one workload.
+const maxReturnURLs = 20
+
+// check refuses return URLs that a browser must not be sent to with the outcome
+// of an authorization: plain http but to this machine, and those that are no
+// address.
+func (s Settings) check() error {
+	if len(s.ReturnURLs) > maxReturnURLs {
+		return fault.New(fault.Invalid, "return_url_invalid", "there are %d return URLs, and at most %d are kept", len(s.ReturnURLs), maxReturnURLs).WithSource("returnUrls")
+	}
+	for _, given := range s.ReturnURLs {
+		u, err := url.Parse(given)
+		if err != nil || u.Hostname() == "" || u.User != nil || strings.Contains(given, "#") || len(given) > 2048 ||
+			(u.Scheme != "https" && (u.Scheme != "http" || !oauth.Loopback(u.Hostname()))) {
+			return fault.New(fault.Invalid, "return_url_invalid", "%q cannot be a return URL", name.Clip(given, 200)).
+				WithSource("returnUrls").WithFix("give the whole address of a page of the application, https except on loopback, without user and fragment")
+		}
+	}
+	return nil
+}
+
+// Registry creates, changes and deletes pools and workloads.
 type Registry struct {
 	Store Store
 	Guard *guard.Guard
@@ -92,16 +128,37 @@ func (r *Registry) CreatePool(ctx context.Context, c name.Caller, pool, descript
 }
 
 // CreateWorkload makes a workload in an existing pool.
-func (r *Registry) CreateWorkload(ctx context.Context, c name.Caller, w name.Workload, description string) (Workload, error) {
+func (r *Registry) CreateWorkload(ctx context.Context, c name.Caller, w name.Workload, s Settings) (Workload, error) {
 	if err := name.Check("workload", w.Name); err != nil {
+		return Workload{}, err
+	}
+	if err := s.check(); err != nil {
 		return Workload{}, err
 	}
 	p, err := r.Guard.Allow(ctx, c, ActionCreate, Resource(w))
 	if err != nil {
 		return Workload{}, err
 	}
-	made := Workload{w, description, r.Now().UTC()}
+	made := Workload{Identity: w, Description: s.Description, ReturnURLs: s.ReturnURLs, Version: 1, Created: r.Now().UTC()}
 	return made, r.Store.CreateWorkload(ctx, p, made)
+}
+
+// UpdateWorkload replaces what an operator says about a workload.
+func (r *Registry) UpdateWorkload(ctx context.Context, c name.Caller, w name.Workload, s Settings) (Workload, error) {
+	if err := s.check(); err != nil {
+		return Workload{}, err
+	}
+	p, err := r.Guard.Allow(ctx, c, ActionUpdate, Resource(w))
+	if err != nil {
+		return Workload{}, err
+	}
+	changed, err := r.Store.Workload(ctx, w)
+	if err != nil {
+		return Workload{}, err
+	}
+	changed.Description, changed.ReturnURLs = s.Description, s.ReturnURLs
+	changed.Version++
+	return changed, r.Store.UpdateWorkload(ctx, p, changed)
 }
 
 // DeleteWorkload deletes a workload and everything delegated to it.

@@ -32,6 +32,7 @@ import (
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/roster"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/wire"
@@ -61,6 +62,7 @@ type API struct {
 	Factors       *factor.Registry
 	Workloads     *workload.Registry
 	Providers     *provider.Registry
+	Trials        *trial.Trials
 	Vault         *vault.Vault
 	Broker        *broker.Broker
 	Flow          *consent.Flow

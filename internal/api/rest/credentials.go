@@ -8,12 +8,17 @@ import (
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
 )
 
 type credentialRequest struct {
 	Provider string      `json:"provider" example:"feishu_oauth"`
 	Scopes   name.Scopes `json:"scopes,omitempty" example:"[\"docx:document:readonly\"]" doc:"The provider's default if left out"`
 	Force    bool        `json:"force,omitempty" doc:"Ask the user again, whatever is in the vault"`
+
+	Parameters map[string]string `json:"parameters,omitempty" doc:"Further parameters of the authorization request, such as login_hint; they replace none"`
+	ReturnURL  string            `json:"returnUrl,omitempty" doc:"Where the browser goes after the authorization: one of the workload's return URLs"`
+	State      secret.Text       `json:"state,omitempty" doc:"Comes back at returnUrl, next to authorization, status and error"`
 }
 
 type credentialAnswer struct {
@@ -53,7 +58,9 @@ func (a *API) credential(c *call) (any, error) {
 	if in.Provider == "" {
 		return nil, fault.New(fault.Invalid, "provider_missing", "the request names no credential provider").WithSource("provider")
 	}
-	answer, err := a.Broker.Credential(c.ctx, c.caller, broker.Request{Provider: in.Provider, Scopes: in.Scopes, Force: in.Force})
+	answer, err := a.Broker.Credential(c.ctx, c.caller, broker.Request{
+		Provider: in.Provider, Scopes: in.Scopes, Force: in.Force, Params: in.Parameters, ReturnURL: in.ReturnURL, State: in.State,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -71,16 +78,10 @@ func (a *API) clearCredential(c *call) (any, error) {
 	return nil, err
 }
 
-// maxWait bounds a long poll.
-const maxWait = 60 * time.Second
-
 func (a *API) getAuthorization(c *call) (any, error) {
-	var wait time.Duration
-	if text, ok := c.query["wait"]; ok {
-		var err error
-		if wait, err = time.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
-			return nil, fault.New(fault.Invalid, "parameter_invalid", "wait=%s is not valid", name.Clip(text, 40)).WithSource("wait").WithFix("use a duration up to %s, such as 25s", maxWait)
-		}
+	wait, err := c.wait()
+	if err != nil {
+		return nil, err
 	}
 	v, err := a.Flow.Await(c.ctx, c.caller, c.path("authorization"), wait)
 	if err != nil {

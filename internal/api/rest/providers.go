@@ -6,6 +6,7 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 )
@@ -81,10 +82,14 @@ type providerJSON struct {
 	Version     int64            `json:"version"`
 	CreatedAt   time.Time        `json:"createdAt"`
 	UpdatedAt   time.Time        `json:"updatedAt"`
+	Checks      []trial.Result   `json:"checks,omitempty" doc:"What was found out without a person when it was saved or checked"`
 }
 
 func (a *API) provider(v provider.Provider) providerJSON {
-	return providerJSON{v.Name, v.Pool, v.Type, v.Vendor, v.Flow, v.ClientID, v.Scopes, v.Endpoints, a.Providers.CallbackURL, v.Version, v.Created, v.Updated}
+	return providerJSON{
+		Name: v.Name, Pool: v.Pool, Type: v.Type, Vendor: v.Vendor, Flow: v.Flow, ClientID: v.ClientID, Scopes: v.Scopes, Endpoints: v.Endpoints,
+		CallbackURL: a.Providers.CallbackURL, Version: v.Version, CreatedAt: v.Created, UpdatedAt: v.Updated,
+	}
 }
 
 func (s providerSettings) settings() provider.Settings {
@@ -102,7 +107,26 @@ func (a *API) createProvider(c *call) (any, error) {
 		return nil, err
 	}
 	made, err := a.Providers.Create(c.ctx, c.caller, c.path("pool"), in.Name, in.settings())
-	return a.provider(made), err
+	if err != nil {
+		return nil, err
+	}
+	return a.checked(c, made)
+}
+
+// checked shows a provider with what can be found out about it without a person.
+func (a *API) checked(c *call, v provider.Provider) (any, error) {
+	shown := a.provider(v)
+	var err error
+	shown.Checks, err = a.Trials.Check(c.ctx, c.caller, v.Pool, v.Name)
+	return shown, err
+}
+
+func (a *API) checkProvider(c *call) (any, error) {
+	found, err := a.Providers.Store.Provider(c.ctx, c.path("pool"), c.path("provider"))
+	if err != nil {
+		return nil, err
+	}
+	return a.checked(c, found)
 }
 
 func (a *API) getProvider(c *call) (any, error) {
@@ -116,7 +140,10 @@ func (a *API) updateProvider(c *call) (any, error) {
 		return nil, err
 	}
 	changed, err := a.Providers.Update(c.ctx, c.caller, c.path("pool"), c.path("provider"), in.settings())
-	return a.provider(changed), err
+	if err != nil {
+		return nil, err
+	}
+	return a.checked(c, changed)
 }
 
 func (a *API) deleteProvider(c *call) (any, error) {

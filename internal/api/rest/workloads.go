@@ -66,8 +66,14 @@ func (a *API) getWorkloadPool(c *call) (any, error) {
 }
 
 type newWorkload struct {
-	Name        string `json:"name" example:"doc-agent"`
-	Description string `json:"description,omitempty"`
+	Name        string   `json:"name" example:"doc-agent"`
+	Description string   `json:"description,omitempty"`
+	ReturnURLs  []string `json:"returnUrls,omitempty" doc:"Where people's browsers may be sent after an authorization; compared letter by letter"`
+}
+
+type workloadSettings struct {
+	Description string   `json:"description,omitempty"`
+	ReturnURLs  []string `json:"returnUrls,omitempty" doc:"Where people's browsers may be sent after an authorization; compared letter by letter"`
 }
 
 type workloadJSON struct {
@@ -75,11 +81,13 @@ type workloadJSON struct {
 	Pool        string    `json:"pool"`
 	SPIFFEID    string    `json:"spiffeId"`
 	Description string    `json:"description,omitempty"`
+	ReturnURLs  []string  `json:"returnUrls,omitempty"`
+	Version     int64     `json:"version"`
 	CreatedAt   time.Time `json:"createdAt"`
 }
 
 func (a *API) workload(w workload.Workload) workloadJSON {
-	return workloadJSON{w.Identity.Name, w.Identity.Pool, w.Identity.SPIFFEID(a.TrustDomain), w.Description, w.Created}
+	return workloadJSON{w.Identity.Name, w.Identity.Pool, w.Identity.SPIFFEID(a.TrustDomain), w.Description, w.ReturnURLs, w.Version, w.Created}
 }
 
 func (a *API) listWorkloads(c *call) (any, error) {
@@ -92,8 +100,17 @@ func (a *API) createWorkload(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	made, err := a.Workloads.CreateWorkload(c.ctx, c.caller, name.Workload{Pool: c.path("pool"), Name: in.Name}, in.Description)
+	made, err := a.Workloads.CreateWorkload(c.ctx, c.caller, name.Workload{Pool: c.path("pool"), Name: in.Name}, workload.Settings{Description: in.Description, ReturnURLs: in.ReturnURLs})
 	return a.workload(made), err
+}
+
+func (a *API) updateWorkload(c *call) (any, error) {
+	var in workloadSettings
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	changed, err := a.Workloads.UpdateWorkload(c.ctx, c.caller, c.workload(), workload.Settings(in))
+	return a.workload(changed), err
 }
 
 func (c *call) workload() name.Workload {
