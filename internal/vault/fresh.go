@@ -160,7 +160,7 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 			return Grant{}, err
 		}
 		if taken {
-			return v.spend(ctx, p, g, lease)
+			return v.spendInTime(ctx, p, g, lease)
 		}
 		select {
 		case <-time.After(leasePoll):
@@ -173,6 +173,15 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 // newLease returns a lease on g from now on.
 func (v *Vault) newLease(g Grant, now time.Time) Lease {
 	return Lease{GrantID: g.ID, Version: g.Version, Owner: v.Owner + "/" + name.NewID("lse"), Until: now.Add(leaseLife)}
+}
+
+// spendInTime gives spend the life of the lease, however long it was waited for:
+// on what is left of the waiting time the answer to a single-use token could be
+// given up although the third party is about to send it.
+func (v *Vault) spendInTime(ctx context.Context, p guard.Permit, g Grant, lease Lease) (Grant, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseLife)
+	defer cancel()
+	return v.spend(ctx, p, g, lease)
 }
 
 // spend redeems the refresh token under the lease. Having taken the lease has
