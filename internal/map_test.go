@@ -69,6 +69,7 @@ var table = []row{
 	{"internal/roster", 30, ""},
 	{"internal/federation", 30, ""},
 	{"internal/consent", 30, ""},
+	{"internal/obtain", 30, "github.com/maypok86/otter/v2 golang.org/x/sync"},
 	{"internal/fleet", 30, ""},
 	{"internal/trial", 30, ""},
 	{"internal/recovery", 31, ""},
