@@ -41,6 +41,8 @@ type Provider struct {
 	CallbackURL string    `json:"callbackUrl"` // to register at the third party
 	CreatedAt   time.Time `json:"createdAt"`
 	UpdatedAt   time.Time `json:"updatedAt"`
+
+	Checks []TestStep `json:"checks,omitempty"` // what was found out when it was saved or checked
 }
 
 // providerBody is how settings are sent.
@@ -110,6 +112,14 @@ func (c *Client) UpdateProvider(ctx context.Context, pool, provider string, s Pr
 // DeleteProvider deletes a credential provider with all grants to it.
 func (c *Client) DeleteProvider(ctx context.Context, pool, provider string) error {
 	return c.call(ctx, http.MethodDelete, path("workload-pools", pool, "providers", provider), nil, nil, nil)
+}
+
+// CheckProvider returns a provider with what can be found out about it without a
+// person.
+func (c *Client) CheckProvider(ctx context.Context, pool, provider string) (Provider, error) {
+	var p Provider
+	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "providers", provider, "check"), nil, nil, &p)
+	return p, err
 }
 
 // TestProvider begins a test of a credential provider.

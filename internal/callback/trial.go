@@ -104,6 +104,7 @@ func trialRow(r trial.Result) browser.Row {
 var stepTitles = map[trial.Step]browser.Text{
 	trial.StepEndpoints:     {EN: "Endpoints", ZH: "端点"},
 	trial.StepClient:        {EN: "Client id and secret", ZH: "客户端 ID 与密钥"},
+	trial.StepScopes:        {EN: "Scopes", ZH: "权限范围"},
 	trial.StepAuthorization: {EN: "Authorization page", ZH: "授权页面"},
 	trial.StepConsent:       {EN: "Consent", ZH: "用户同意"},
 	trial.StepExchange:      {EN: "Code exchange", ZH: "换取令牌"},

@@ -129,7 +129,15 @@ func printProvider(o output, p apiclient.Provider) error {
 				return err
 			}
 		}
-		return t.Flush()
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		for _, s := range p.Checks {
+			if err := printStep(w, s); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -15,22 +15,31 @@ import (
 )
 
 // alone tries what needs no person: whether the third party is there, and
-// knows the client.
+// knows the client, and whether the scopes are known.
 func alone(ctx context.Context, d provider.Dialect) []Result {
+	results := []Result{}
 	err := d.Probe(ctx)
 	var f *vendor.Failure
 	switch {
 	case err == nil && d.Entry.Token.CodeFirst:
-		return []Result{endpointsAnswer(), secretUnknown("")}
+		results = append(results, endpointsAnswer(), secretUnknown(""))
 	case err == nil:
-		return []Result{endpointsAnswer(), passed(StepClient, "the third party does not object to the client id and the client secret", "第三方没有拒绝客户端 ID 和密钥")}
+		results = append(results, endpointsAnswer(), passed(StepClient, "the third party does not object to the client id and the client secret", "第三方没有拒绝客户端 ID 和密钥"))
 	case !errors.As(err, &f) || f.Status == 0:
-		return []Result{broken(StepEndpoints, err)}
+		results = append(results, broken(StepEndpoints, err))
 	case f.Class == vendor.ClassConfig || f.Class == vendor.ClassApp:
-		return []Result{endpointsAnswer(), broken(StepClient, err)}
+		results = append(results, endpointsAnswer(), broken(StepClient, err))
 	default:
-		return []Result{endpointsAnswer(), secretUnknown(f.VendorCode)}
+		results = append(results, endpointsAnswer(), secretUnknown(f.VendorCode))
 	}
+	if unknown, fix := d.Entry.UnknownScopes(d.Provider.Scopes); unknown.Len() > 0 {
+		list := unknown.String()
+		results = append(results, Result{
+			Step: StepScopes, Outcome: Skipped, Fix: vendor.Words{EN: fix, ZH: fix},
+			Text: vendor.Words{EN: "the catalogue does not know " + list + ", which says nothing against it", ZH: "目录中没有 " + list + "，但不代表其不可用"},
+		})
+	}
+	return results
 }
 
 func secretUnknown(code string) Result {

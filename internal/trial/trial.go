@@ -19,9 +19,11 @@ import (
 	"github.com/deputy-id/deputy/internal/vendor"
 )
 
-// The actions that permits are given for, all on [Trial.Resource].
+// The actions that permits are given for, on [Trial.Resource] if nothing else is
+// said.
 const (
-	ActionBegin guard.Action = "trial.begin" // an operator asks
+	ActionCheck guard.Action = "trial.check" // an operator asks for what needs no person, on provider.Resource
+	ActionBegin guard.Action = "trial.begin" // an operator asks for everything
 	ActionOpen  guard.Action = "trial.open"  // a browser follows the link
 	ActionEnd   guard.Action = "trial.end"   // the third party answered, or nobody did
 	ActionSweep guard.Action = "trial.sweep" // on SweepResource
@@ -58,6 +60,7 @@ type Step string
 const (
 	StepEndpoints     Step = "endpoints"     // the third party answers
 	StepClient        Step = "client"        // it knows the client id and the secret
+	StepScopes        Step = "scopes"        // the catalogue knows the scopes
 	StepAuthorization Step = "authorization" // its page is reached, and it sends people back here
 	StepConsent       Step = "consent"       // the person agreed, to all scopes
 	StepExchange      Step = "exchange"      // the code became tokens

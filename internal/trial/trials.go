@@ -28,6 +28,25 @@ type Trials struct {
 	Now       func() time.Time
 }
 
+// checkTime bounds what is tried while an operator waits for an answer.
+const checkTime = 8 * time.Second
+
+// Check tries what can be tried without a person. It leaves nothing behind.
+func (ts *Trials) Check(ctx context.Context, c name.Caller, pool, providerName string) ([]Result, error) {
+	p, err := ts.Guard.Allow(ctx, c, ActionCheck, provider.Resource(pool, providerName))
+	if err != nil {
+		return nil, err
+	}
+	d, err := ts.Providers.Dialect(ctx, p, pool, providerName)
+	if err != nil {
+		return nil, err
+	}
+	defer d.App.ClientSecret.Clear()
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	return alone(ctx, d), nil
+}
+
 // Begin tries what can be tried without a person, and returns the link that
 // the operator opens for the rest. It is empty if there is no rest: the third
 // party is not there, or does not know the client.

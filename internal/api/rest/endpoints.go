@@ -87,6 +87,7 @@ func (a *API) endpoints() []endpoint {
 		{get, "/workload-pools/{pool}/providers/{provider}", "getProvider", "credential providers", "Show a credential provider", operators, nil, nil, ok, providerJSON{}, a.getProvider},
 		{put, "/workload-pools/{pool}/providers/{provider}", "updateProvider", "credential providers", "Replace a credential provider's settings", operators, nil, providerSettings{}, ok, providerJSON{}, a.updateProvider},
 		{del, "/workload-pools/{pool}/providers/{provider}", "deleteProvider", "credential providers", "Delete a credential provider and all grants to it", operators, nil, nil, nothing, nil, a.deleteProvider},
+		{post, "/workload-pools/{pool}/providers/{provider}/check", "checkProvider", "credential providers", "Find out what can be known about a credential provider without a person", operators, nil, nil, ok, providerJSON{}, a.checkProvider},
 		{post, "/workload-pools/{pool}/providers/{provider}/tests", "testProvider", "credential providers", "Try a credential provider out, as far as that needs nobody; the rest is behind a link for a browser", operators, nil, nil, created, trialJSON{}, a.beginTrial},
 		{get, "/workload-pools/{pool}/providers/{provider}/tests/{trial}", "getProviderTest", "credential providers", "Show how a test went, waiting for its end if asked to", operators, waiting, nil, ok, trialJSON{}, a.getTrial},
 		{get, "/workload-pools/{pool}/grants", "listGrants", "grants", "List the grants in a pool", operators, page, nil, ok, list[grantJSON]{}, a.listGrants},

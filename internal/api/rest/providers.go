@@ -9,6 +9,7 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 )
@@ -157,6 +158,7 @@ type providerJSON struct {
 	Version     int64             `json:"version"`
 	CreatedAt   time.Time         `json:"createdAt"`
 	UpdatedAt   time.Time         `json:"updatedAt"`
+	Checks      []trial.Result    `json:"checks,omitempty" doc:"What was found out without a person when it was saved or checked"`
 }
 
 type apiKeyJSON struct {
@@ -217,7 +219,29 @@ func (a *API) createProvider(c *call) (any, error) {
 		return nil, err
 	}
 	made, err := a.Providers.Create(c.ctx, c.caller, c.path("pool"), in.Name, settings)
-	return a.provider(made), err
+	if err != nil {
+		return nil, err
+	}
+	return a.checked(c, made)
+}
+
+// checked shows a provider with what can be found out about it without a person.
+func (a *API) checked(c *call, v provider.Provider) (any, error) {
+	shown := a.provider(v)
+	if v.Type != provider.TypeOAuth2 {
+		return shown, nil // what an operator gave can only be tried where it is used
+	}
+	var err error
+	shown.Checks, err = a.Trials.Check(c.ctx, c.caller, v.Pool, v.Name)
+	return shown, err
+}
+
+func (a *API) checkProvider(c *call) (any, error) {
+	found, err := a.Providers.Store.Provider(c.ctx, c.path("pool"), c.path("provider"))
+	if err != nil {
+		return nil, err
+	}
+	return a.checked(c, found)
 }
 
 func (a *API) getProvider(c *call) (any, error) {
@@ -235,7 +259,10 @@ func (a *API) updateProvider(c *call) (any, error) {
 		return nil, err
 	}
 	changed, err := a.Providers.Update(c.ctx, c.caller, c.path("pool"), c.path("provider"), settings)
-	return a.provider(changed), err
+	if err != nil {
+		return nil, err
+	}
+	return a.checked(c, changed)
 }
 
 func (a *API) deleteProvider(c *call) (any, error) {
