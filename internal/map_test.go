@@ -40,6 +40,7 @@ var table = []row{
 	{"internal/outbound", 11, ""},
 	{"internal/spool", 11, ""},
 	{"internal/oauth", 12, ""},
+	{"internal/reqsign", 12, ""},
 	{"internal/jwt", 12, "github.com/go-jose/go-jose/v4 github.com/maypok86/otter/v2 golang.org/x/sync"},
 	{"internal/audit", 13, ""},
 	{"internal/mail", 13, "github.com/wneessen/go-mail"},
