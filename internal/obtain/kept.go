@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ type kept struct {
 type keptKey struct {
 	provider string // its id
 	version  int64
-	purpose  string // whom and what for, within the provider
+	purpose  string // whom and what for, within the provider: what quoted returns
 }
 
 type keptValue struct {
@@ -93,7 +94,17 @@ func clone(c provider.Credential) provider.Credential {
 	return c
 }
 
-// flight is the key as text. Ids have no "/".
+// flight is the key as text.
 func (k keptKey) flight() string {
-	return k.provider + "/" + strconv.FormatInt(k.version, 10) + "/" + k.purpose
+	return k.provider + "/" + strconv.FormatInt(k.version, 10) + "/" + k.purpose // ids have no "/"
+}
+
+// quoted makes one text of parts that strangers may have chosen; no other parts
+// make the same.
+func quoted(parts ...string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		b.WriteString(strconv.Quote(p))
+	}
+	return b.String()
 }

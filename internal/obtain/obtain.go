@@ -48,6 +48,8 @@ func (k *Kinds) Obtain(ctx context.Context, p guard.Permit, providerName string,
 		return k.apiKey(ctx, p, v)
 	case provider.TypeBasic:
 		return k.basic(ctx, p, v)
+	case provider.TypeSTS:
+		return k.sts(ctx, p, v, force)
 	default:
 		return provider.Credential{}, fault.New(fault.Invalid, "provider_type_unsupported", "this Deputy cannot get credentials of type %s %s", v.Type, v.Flow).
 			WithFix("a newer version made this credential provider; use that version everywhere")
