@@ -13,8 +13,8 @@ func TestSessionNames(t *testing.T) {
 	shape := regexp.MustCompile(`^[A-Za-z0-9_.@-]{2,64}$`)
 	long := strings.Repeat("w", 63)
 	seen := map[string]name.Caller{}
-	for _, pool := range []string{"default", "a", long} {
-		for _, workload := range []string{"doc", "b.c", long, long[:62] + "x"} {
+	for _, pool := range []string{"default", "a", "c.a", long} {
+		for _, workload := range []string{"doc", "b.c", "b", long, long[:62] + "x"} {
 			for _, u := range []name.User{{}, {Issuer: "https://a.example", Subject: "li"}, {Issuer: "https://b.example", Subject: "li"}, {Issuer: "https://a.example", Subject: "李"},
 				{Issuer: "https://a.example", Subject: strings.Repeat("s", 200)}, {Issuer: "https://a.example", Subject: strings.Repeat("s", 199) + "t"}} {
 				c := name.Caller{Workload: name.Workload{Pool: pool, Name: workload}, User: u}
@@ -26,7 +26,7 @@ func TestSessionNames(t *testing.T) {
 			}
 		}
 	}
-	if s := sessionName(name.Caller{Workload: name.Workload{Pool: "default", Name: "doc"}}); s != "default.doc" {
+	if s := sessionName(name.Caller{Workload: name.Workload{Pool: "default", Name: "doc"}}); s != "doc@default" {
 		t.Errorf("the plain case is %q", s)
 	}
 }

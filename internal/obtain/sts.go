@@ -97,12 +97,12 @@ const (
 )
 
 // sessionName names who will use the keys, for the cloud's own log:
-// "pool.workload", and for a user "pool.workload@subject" with a digest, since
+// "workload@pool", and for a user "workload@pool@subject" with a digest, since
 // users are who they are together with their issuer. Names that are too long, or
 // have characters that clouds do not take, get the digest as well, so that no
 // two callers have one name.
 func sessionName(c name.Caller) string {
-	full := c.Workload.Pool + "." + c.Workload.Name
+	full := c.Workload.Name + "@" + c.Workload.Pool
 	if !c.User.IsZero() {
 		full += "@" + c.User.Subject
 	}

@@ -56,8 +56,8 @@ func TestTheEmulatorTakesWhatOfficialSignersSign(t *testing.T) {
 func TestTemporaryKeys(t *testing.T) {
 	w := newWorld(t)
 	for cloud, role := range map[provider.Cloud]string{
-		provider.Volcengine: "trn:sts::2100000001:assumed-role/agent/default.doc",
-		provider.AWS:        "arn:aws:sts::123456789012:assumed-role/agent/default.doc",
+		provider.Volcengine: "trn:sts::2100000001:assumed-role/agent/doc@default",
+		provider.AWS:        "arn:aws:sts::123456789012:assumed-role/agent/doc@default",
 	} {
 		p := w.sts(cloud, func(s *provider.STS) {
 			s.Region, s.Lifetime = "cn-beijing", 15*time.Minute
@@ -76,12 +76,12 @@ func TestTemporaryKeys(t *testing.T) {
 		}
 		q := w.cloud.last()
 		if q.Get("Action") != "AssumeRole" || q.Get("RoleTrn")+q.Get("RoleArn") != roles[cloud] || q.Get("Policy") != `{"Statement":[{"Effect":"Allow"}]}` ||
-			q.Get("RoleSessionName") != "default.doc" || q.Get("DurationSeconds") != "900" || (cloud == provider.AWS) != (q.Get("ExternalId") == "deputy-1") {
+			q.Get("RoleSessionName") != "doc@default" || q.Get("DurationSeconds") != "900" || (cloud == provider.AWS) != (q.Get("ExternalId") == "deputy-1") {
 			t.Errorf("%s was asked %v", cloud, q)
 		}
 		_, err = w.ask(t.Context(), "other", zhang, p, false)
 		must(t, err)
-		if q := w.cloud.last(); q.Get("Policy") != `{"Statement":[]}` || !strings.HasPrefix(q.Get("RoleSessionName"), "default.other@usr_zhang-") {
+		if q := w.cloud.last(); q.Get("Policy") != `{"Statement":[]}` || !strings.HasPrefix(q.Get("RoleSessionName"), "other@default@usr_zhang-") {
 			t.Errorf("%s was asked %v", cloud, q)
 		}
 		if d := fmt.Sprint(got.Detail()); strings.Contains(d, "SK-") || strings.Contains(d, "ST-") || !strings.Contains(d, k.AccessKeyID) || !strings.Contains(d, role) {
