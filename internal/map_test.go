@@ -62,9 +62,11 @@ var table = []row{
 	{"internal/agent", 20, "go.yaml.in/yaml/v3"},
 	{"internal/idp", 20, ""},
 	{"internal/factor", 20, "github.com/go-webauthn/webauthn rsc.io/qr"},
+	{"internal/contract", 20, "github.com/google/go-cmp"},
 	{"internal/userpool/userpooltest", 21, "github.com/google/go-cmp"},
 	{"internal/agent/agenttest", 21, "github.com/google/go-cmp"},
-	{"internal/factor/factortest", 21, "github.com/descope/virtualwebauthn github.com/google/go-cmp"},
+	{"internal/factor/factortest", 21, "github.com/descope/virtualwebauthn"},
+	{"internal/idp/idptest", 21, ""},
 
 	{"internal/backchannel", 30, ""},
 	{"internal/signin", 30, ""},
