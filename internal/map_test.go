@@ -76,6 +76,7 @@ var table = []row{
 	{"internal/obtain", 30, "github.com/maypok86/otter/v2 golang.org/x/sync"},
 	{"internal/fleet", 30, ""},
 	{"internal/trial", 30, ""},
+	{"internal/assertion", 30, ""},
 	{"internal/recovery", 31, ""},
 	{"internal/broker", 31, ""},
 	{"internal/signin/signintest", 31, "github.com/google/go-cmp"},

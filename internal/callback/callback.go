@@ -14,6 +14,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/trial"
 )
@@ -39,12 +40,32 @@ type Login interface {
 // Handler serves the pages.
 type Handler struct {
 	Flow   *consent.Flow
+	Keys   Keys
 	Trials *trial.Trials // which have the redirect URI of the providers that they try out
 	Login  Login
 	Site   *browser.Site
 	Pages  *browser.Pages
 	Scopes func(ctx context.Context, pool, provider string, scopes name.Scopes) []browser.Item // scopes in words
 	Logger *slog.Logger
+}
+
+// Keys are the public keys of providers; [provider.Registry] has them.
+type Keys interface {
+	// PublicKeys returns the key set of the provider with that id, or a fault of kind NotFound.
+	PublicKeys(ctx context.Context, providerID string) ([]byte, error)
+}
+
+// keys is where third parties find the keys of a provider that proves itself by
+// private_key_jwt (RFC 7523, section 2.2).
+func (h *Handler) keys(w http.ResponseWriter, r *http.Request) {
+	set, err := h.Keys.PublicKeys(r.Context(), name.Clip(r.PathValue("provider"), 100))
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "max-age=300")
+	_, _ = w.Write(set) // who does not read it asks again
 }
 
 // Mount adds the handler's routes.
@@ -54,6 +75,7 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+Path, h.finish)
 	mux.HandleFunc("GET "+resultPath, h.result)
 	mux.HandleFunc("GET "+trial.Path, h.openTrial)
+	mux.HandleFunc("GET "+provider.KeysPath("{provider}"), h.keys)
 	mux.HandleFunc("GET "+trialResultPath, h.trialResult)
 	// Said here because the path is below that of the API, which would answer that there is nothing.
 	mux.HandleFunc(Path, func(w http.ResponseWriter, _ *http.Request) {
@@ -136,8 +158,8 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, a consent.Authoriz
 	}
 	h.Pages.Render(w, r, http.StatusOK, browser.Decision{
 		Targets: []string{to},
-		Title: browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用你的授权？"},
-		Who:   a.Workload.String(),
+		Title:   browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用你的授权？"},
+		Who:     a.Workload.String(),
 		Text: browser.Text{
 			EN: "You have authorized " + a.Provider + " before. This agent asks to use it for you:",
 			ZH: "你此前已授权 " + a.Provider + "。该智能体请求代你使用：",

@@ -26,6 +26,7 @@ type Sender interface {
 type Kinds struct {
 	Providers *provider.Registry
 	Outbound  Sender
+	Asserter  Asserter
 	Now       func() time.Time
 
 	kept kept
@@ -42,6 +43,12 @@ func (k *Kinds) Obtain(ctx context.Context, p guard.Permit, providerName string,
 	if v.Type != provider.TypeOAuth2 && scopes.Len() > 0 {
 		return provider.Credential{}, fault.New(fault.Invalid, "scopes_not_for_type", "credentials of type %s have no scopes", v.Type).
 			WithSource("scopes").WithFix("ask for no scopes; what the credential may do is decided where it was made")
+	}
+	switch {
+	case v.Flow == provider.M2M:
+		return k.machine(ctx, p, v, scopes, force)
+	case v.Flow == provider.OnBehalfOf:
+		return k.behalf(ctx, p, v, scopes, force)
 	}
 	switch v.Type {
 	case provider.TypeAPIKey:

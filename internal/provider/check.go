@@ -34,6 +34,9 @@ func (s Settings) withDefaults() Settings {
 	if s.Type == TypeOAuth2 && s.Flow == "" {
 		s.Flow = UserFederation
 	}
+	if s.Flow == OnBehalfOf && s.Options.Assertion == "" {
+		s.Options.Assertion = TokenExchange
+	}
 	if s.Type == TypeAPIKey && s.Options.Header == "" {
 		s.Options.Header = "Authorization"
 		if s.Options.Prefix == "" {
@@ -57,6 +60,9 @@ func (r *Registry) check(s Settings) error {
 			return fault.New(fault.Invalid, "field_not_for_type", "%s is not for providers of type %s", field, s.Type).WithSource(field).WithFix("leave it out")
 		}
 	}
+	if err := s.Type.Check(); err != nil {
+		return err
+	}
 	switch s.Type {
 	case TypeOAuth2:
 		return r.checkOAuth2(s)
@@ -64,11 +70,8 @@ func (r *Registry) check(s Settings) error {
 		return s.checkAPIKey()
 	case TypeBasic:
 		return s.checkBasic()
-	case TypeSTS:
-		return s.checkSTS()
 	default:
-		return fault.New(fault.Invalid, "provider_type_unknown", "there is no provider type %q", name.Clip(string(s.Type), 40)).WithSource("type").
-			WithFix("use one of %s, %s, %s and %s", TypeOAuth2, TypeAPIKey, TypeBasic, TypeSTS)
+		return s.checkSTS()
 	}
 }
 
@@ -78,8 +81,14 @@ func (s Settings) foreign() map[string]bool {
 	f := map[string]bool{}
 	if s.Type != TypeOAuth2 {
 		maps.Copy(f, map[string]bool{"vendor": s.Vendor != "", "flow": s.Flow != "", "scopes": s.Scopes.Len() > 0, "endpoints": s.Endpoints != vendor.Endpoints{},
-			"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0})
+			"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "authMethod": o.AuthMethod != ""})
 	}
+	if s.Flow != M2M && s.Flow != OnBehalfOf {
+		maps.Copy(f, map[string]bool{"audience": o.Audience != "", "resource": o.Resource != ""})
+	} else {
+		maps.Copy(f, map[string]bool{"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0})
+	}
+	f["assertion"] = f["assertion"] || s.Flow != OnBehalfOf && o.Assertion != ""
 	if s.Type != TypeAPIKey {
 		f["apiKey"] = o.Header != "" || o.Prefix != ""
 	} else {
@@ -112,16 +121,16 @@ func (o Options) checkWorkloads() error {
 }
 
 func (r *Registry) checkOAuth2(s Settings) error {
-	if s.Flow != UserFederation {
-		return fault.New(fault.Invalid, "flow_unknown", "there is no flow %q", name.Clip(string(s.Flow), 40)).WithSource("flow").WithFix("use %q", UserFederation)
+	if s.Flow != UserFederation && s.Flow != M2M && s.Flow != OnBehalfOf {
+		return fault.New(fault.Invalid, "flow_unknown", "there is no flow %q", name.Clip(string(s.Flow), 40)).WithSource("flow").
+			WithFix("use %q, %q or %q", UserFederation, M2M, OnBehalfOf)
 	}
 	if s.ClientID == "" || len(s.ClientID) > 512 {
 		return fault.New(fault.Invalid, "client_id_invalid", "the client id is empty or too long").WithSource("clientId").
 			WithFix("copy it from the third party's developer console")
 	}
-	if s.ClientSecret.Empty() {
-		return fault.New(fault.Invalid, "client_secret_missing", "the provider has no client secret").
-			WithSource("clientSecret").WithFix("copy it from the third party's developer console")
+	if err := s.checkAuthMethod(); err != nil {
+		return err
 	}
 	if s.CallbackURL != "" && s.CallbackURL != r.CallbackURL {
 		return fault.New(fault.Invalid, "callback_url_wrong", "%q is not the address to which third parties must send people back", name.Clip(s.CallbackURL, 200)).
@@ -137,7 +146,44 @@ func (r *Registry) checkOAuth2(s Settings) error {
 	if err := entry.CheckScopes(s.Scopes); err != nil {
 		return err
 	}
+	if s.Flow != UserFederation {
+		return s.checkTarget()
+	}
 	return r.checkParams(entry, s)
+}
+
+// checkAuthMethod checks how the client proves itself, and that it can.
+func (s Settings) checkAuthMethod() error {
+	o := s.Options.AuthMethod
+	if !slices.Contains([]vendor.Auth{"", vendor.AuthPost, vendor.AuthBasic, vendor.AuthNone, vendor.AuthPrivateKeyJWT}, o) {
+		return fault.New(fault.Invalid, "auth_method_unknown", "there is no client authentication %q", name.Clip(string(o), 40)).WithSource("authMethod").
+			WithFix("use %s, %s, %s or %s, or leave it out for the vendor's", vendor.AuthBasic, vendor.AuthPost, vendor.AuthPrivateKeyJWT, vendor.AuthNone)
+	}
+	keyless := o != vendor.AuthNone && o != vendor.AuthPrivateKeyJWT
+	switch {
+	case keyless && s.ClientSecret.Empty():
+		return fault.New(fault.Invalid, "client_secret_missing", "the provider has no client secret").
+			WithSource("clientSecret").WithFix("copy it from the third party's developer console")
+	case o == vendor.AuthNone && s.Flow == M2M:
+		return fault.New(fault.Invalid, "auth_method_unknown", "a client that proves nothing gets no token of its own (RFC 6749, section 4.4)").WithSource("authMethod")
+	}
+	return nil
+}
+
+// checkTarget checks what tokens of flows without a user's consent are for.
+func (s Settings) checkTarget() error {
+	o := s.Options
+	if len(o.Audience) > 500 || o.Audience != "" && !visible.MatchString(o.Audience) {
+		return fault.New(fault.Invalid, "audience_invalid", "the audience is too long, or has characters that none has").WithSource("audience")
+	}
+	if u, err := url.Parse(o.Resource); o.Resource != "" && (err != nil || !u.IsAbs() || u.Fragment != "" || len(o.Resource) > 2000) {
+		return fault.New(fault.Invalid, "resource_invalid", "the resource is not an absolute address without fragment (RFC 8707, section 2)").WithSource("resource")
+	}
+	if s.Flow == OnBehalfOf && o.Assertion != TokenExchange && o.Assertion != JWTBearer {
+		return fault.New(fault.Invalid, "assertion_unknown", "there is no assertion %q", name.Clip(string(o.Assertion), 40)).WithSource("assertion").
+			WithFix("use %q or %q", TokenExchange, JWTBearer)
+	}
+	return nil
 }
 
 // checkParams has the vendor's entry make a request with the operator's

@@ -8,6 +8,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/vendor"
 )
 
 // Options are the settings that not every provider has. They are kept as JSON,
@@ -18,7 +19,21 @@ type Options struct {
 	Header    string            `json:"header,omitempty"`    // of TypeAPIKey: the header that carries the key
 	Prefix    string            `json:"prefix,omitempty"`    // of TypeAPIKey: what stands before the key, with its space
 	STS       *STS              `json:"sts,omitempty"`       // of TypeSTS
+
+	AuthMethod vendor.Auth   `json:"authMethod,omitempty"` // of TypeOAuth2: how the client proves itself, if not as the vendor's entry says
+	Audience   string        `json:"audience,omitempty"`   // of M2M and OnBehalfOf: whom the token is for (RFC 8693, section 2.1); may be empty
+	Resource   string        `json:"resource,omitempty"`   // of M2M and OnBehalfOf: the same as an address (RFC 8707); may be empty
+	Assertion  AssertionKind `json:"assertion,omitempty"`  // of OnBehalfOf
 }
+
+// AssertionKind is how a third party is told about a user.
+type AssertionKind string
+
+// The kinds of assertions.
+const (
+	TokenExchange AssertionKind = "token-exchange" // RFC 8693; the default
+	JWTBearer     AssertionKind = "jwt-bearer"     // RFC 7523, section 2.1
+)
 
 // Cloud is a dialect of security token services.
 type Cloud string

@@ -3,6 +3,7 @@ package provider
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -44,6 +45,19 @@ func Resource(pool, provider string) guard.Resource {
 	return guard.Resource{Kind: "provider", Pool: pool, ID: provider}
 }
 
+// Types are all types.
+func Types() []Type { return []Type{TypeOAuth2, TypeAPIKey, TypeBasic, TypeSTS} }
+
+// Check returns a fault of kind Invalid with code "provider_type_unknown" unless
+// t is a type.
+func (t Type) Check() error {
+	if slices.Contains(Types(), t) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "provider_type_unknown", "there is no provider type %q", name.Clip(string(t), 40)).WithSource("type").
+		WithFix("use one of %s, %s, %s and %s", TypeOAuth2, TypeAPIKey, TypeBasic, TypeSTS)
+}
+
 // NotFound is the fault for a provider that does not exist; existing are the
 // names that its pool has.
 func NotFound(pool, provider string, existing []string) *fault.Error {
@@ -81,5 +95,7 @@ type Store interface {
 	// needs a permit for ActionDelete.
 	DeleteProvider(ctx context.Context, p guard.Permit, pool, name string) error
 	Provider(ctx context.Context, pool, name string) (Provider, error)
+	// ProviderByID returns the provider of any pool with that id.
+	ProviderByID(ctx context.Context, id string) (Provider, error)
 	Providers(ctx context.Context, pool string) ([]Provider, error)
 }

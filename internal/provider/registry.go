@@ -8,6 +8,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
@@ -28,8 +29,22 @@ type Registry struct {
 	Catalogue   vendor.Catalogue
 	Client      *vendor.Client
 	CallbackURL string // Deputy's own, the redirect URI of every provider
+	Keys        SigningKeys
 	Now         func() time.Time
 }
+
+// SigningKeys are the keys with which providers prove themselves that have no
+// secret; keys.Ring has them.
+type SigningKeys interface {
+	// Signing returns the owner's keys with one of the algorithm among them, which signs if it is the last one.
+	Signing(ctx context.Context, owner, algorithm string) ([]jwt.Key, error)
+}
+
+// KeysPath is where the public keys of a provider are.
+func KeysPath(providerID string) string { return "/provider-keys/" + providerID }
+
+// KeyOwner is the owner of a provider's signing keys.
+func KeyOwner(providerID string) string { return "provider/" + providerID }
 
 // Settings is what an operator says about a provider.
 type Settings struct {
@@ -163,11 +178,35 @@ func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerNa
 		return Dialect{}, err
 	}
 	entry.Authorize.Params = v.Options.params(entry.Authorize.Params)
+	entry.Token.Auth = cmp.Or(v.Options.AuthMethod, entry.Token.Auth)
 	clientSecret, err := r.Secret(ctx, p, v)
 	if err != nil {
 		return Dialect{}, err
 	}
-	return Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.CallbackURL}, r.Client}, nil
+	d := Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.CallbackURL}, r.Client}
+	if entry.Token.Auth == vendor.AuthPrivateKeyJWT {
+		own, err := r.Keys.Signing(ctx, KeyOwner(v.ID), jwt.ES256)
+		if err != nil {
+			return Dialect{}, err
+		}
+		d.App.Key = own[len(own)-1]
+	}
+	return d, nil
+}
+
+// PublicKeys returns the key set (RFC 7517) with which a third party checks
+// what the provider with that id signs. A provider that signs nothing has none,
+// which is the fault of [NotFound].
+func (r *Registry) PublicKeys(ctx context.Context, providerID string) ([]byte, error) {
+	v, err := r.Store.ProviderByID(ctx, providerID)
+	if err != nil {
+		return nil, err
+	}
+	if v.Options.AuthMethod != vendor.AuthPrivateKeyJWT {
+		return nil, NotFound("", providerID, nil)
+	}
+	own, err := r.Keys.Signing(ctx, KeyOwner(v.ID), jwt.ES256)
+	return jwt.NewSet(own...).JWKS(), err
 }
 
 // Ask is what an authorization request says.
@@ -190,6 +229,28 @@ func (d Dialect) AuthorizeURL(a Ask) (string, error) {
 	return d.Entry.AuthorizeURL(d.App, vendor.Ask{
 		Scopes: a.Scopes.Union(d.Provider.Scopes.Intersect(refresh)), State: a.State, CodeChallenge: a.CodeChallenge, Force: a.Force, Params: a.Params,
 	})
+}
+
+// target is what tokens without a user's consent are for.
+func (d Dialect) target(scopes name.Scopes) vendor.Target {
+	return vendor.Target{Scopes: scopes, Audience: d.Provider.Options.Audience, Resource: d.Provider.Options.Resource}
+}
+
+// Machine gets a token for the client itself (RFC 6749, section 4.4).
+func (d Dialect) Machine(ctx context.Context, scopes name.Scopes) (vendor.Tokens, error) {
+	return d.client.Machine(ctx, d.Entry, d.App, d.target(scopes))
+}
+
+// AssertionAudience is to whom assertions about users are addressed: the token
+// endpoint (RFC 7523, section 3).
+func (d Dialect) AssertionAudience() string { return d.Entry.Endpoints.Token }
+
+// OnBehalfOf redeems an assertion about a user.
+func (d Dialect) OnBehalfOf(ctx context.Context, assertion secret.Text, scopes name.Scopes) (vendor.Tokens, error) {
+	if d.Provider.Options.Assertion == JWTBearer {
+		return d.client.Assert(ctx, d.Entry, d.App, assertion, d.target(scopes))
+	}
+	return d.client.ExchangeToken(ctx, d.Entry, d.App, assertion, d.target(scopes))
 }
 
 // Exchange redeems an authorization code.

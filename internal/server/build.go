@@ -12,6 +12,7 @@ import (
 	"github.com/deputy-id/deputy/internal/account"
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/api/rest"
+	"github.com/deputy-id/deputy/internal/assertion"
 	"github.com/deputy-id/deputy/internal/attest"
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/backchannel"
@@ -175,7 +176,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	providers := &provider.Registry{
-		Store: store.Providers{DB: db}, Guard: s.guard, Sealer: ring, Catalogue: catalogue, Client: &vendor.Client{Outbound: out, Now: c.Now},
+		Store: store.Providers{DB: db}, Guard: s.guard, Sealer: ring, Keys: ring, Catalogue: catalogue, Client: &vendor.Client{Outbound: out, Now: c.Now},
 		CallbackURL: c.PublicURL + callback.Path, Now: c.Now,
 	}
 	identities := store.Identities{DB: db}
@@ -198,9 +199,10 @@ func (s *Server) build(ctx context.Context) error {
 		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
 	}
+	asserter := &assertion.Asserter{PublicURL: c.PublicURL, TrustDomain: c.TrustDomain, Pools: pools, Users: pools, Keys: ring, Now: c.Now}
 	trials := &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Sealer: ring, Providers: providers, PublicURL: c.PublicURL, Logger: log, Now: c.Now}
 	credentials := &broker.Broker{
-		Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow, Other: &obtain.Kinds{Providers: providers, Outbound: out, Now: c.Now},
+		Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow, Other: &obtain.Kinds{Providers: providers, Outbound: out, Asserter: asserter, Now: c.Now},
 	}
 
 	// The runtime: agents and the way in to them.
@@ -239,7 +241,7 @@ func (s *Server) build(ctx context.Context) error {
 	security.Mount(mux)
 	openid.Mount(mux)
 	(&scim.Handler{PublicURL: c.PublicURL, Pools: pools, Tokens: pools, Roster: people, Log: log}).Mount(mux)
-	(&callback.Handler{Flow: flow, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
+	(&callback.Handler{Flow: flow, Keys: providers, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,

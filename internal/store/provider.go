@@ -81,6 +81,13 @@ func (db *DB) providerNotFound(ctx context.Context, pool, providerName string) e
 	return provider.NotFound(pool, providerName, db.names(ctx, `SELECT name FROM providers WHERE pool = $1 ORDER BY name LIMIT 1000`, pool))
 }
 
+// ProviderByID implements [provider.Store].
+func (s Providers) ProviderByID(ctx context.Context, id string) (provider.Provider, error) {
+	var v provider.Provider
+	err := row(ctx, s.DB.read, provider.NotFound("", id, nil), scanProvider(&v), `SELECT `+providerColumns+` FROM providers WHERE id = $1`, id)
+	return v, err
+}
+
 // Providers implements [provider.Store].
 func (s Providers) Providers(ctx context.Context, pool string) ([]provider.Provider, error) {
 	if _, err := (Workloads{s.DB}).WorkloadPool(ctx, pool); err != nil {

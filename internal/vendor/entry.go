@@ -23,8 +23,8 @@ type App struct {
 
 // With returns e with the endpoints that p gives in place of its own. It
 // returns a fault of kind Invalid: vendor_endpoint_invalid for an address that
-// cannot be one, vendor_endpoint_missing if the authorization or token endpoint
-// is given neither here nor in the catalogue.
+// cannot be one, vendor_endpoint_missing if the token endpoint is given neither
+// here nor in the catalogue. Who needs the authorization endpoint asks for it.
 func (e Entry) With(p Endpoints) (Entry, error) {
 	if err := p.check("endpoints"); err != nil {
 		return Entry{}, err
@@ -37,8 +37,8 @@ func (e Entry) With(p Endpoints) (Entry, error) {
 			*f.to = *f.from
 		}
 	}
-	if e.Endpoints.Authorization == "" || e.Endpoints.Token == "" {
-		return Entry{}, e.missing("authorization and token")
+	if e.Endpoints.Token == "" {
+		return Entry{}, e.missing("token")
 	}
 	return e, nil
 }

@@ -113,7 +113,7 @@ func TestWithChecksEndpoints(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := lookup(t, "custom").With(vendor.Endpoints{Token: "https://x.example/token"}); !fault.HasCode(err, "vendor_endpoint_missing") {
+	if _, err := lookup(t, "custom").With(vendor.Endpoints{Authorization: "https://x.example/authorize"}); !fault.HasCode(err, "vendor_endpoint_missing") {
 		t.Errorf("got %v", err)
 	}
 }

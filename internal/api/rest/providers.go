@@ -57,6 +57,11 @@ type providerSettings struct {
 	Basic        *basicSettings    `json:"basic,omitempty" doc:"basic"`
 	STS          *stsSettings      `json:"sts,omitempty" doc:"sts"`
 	Workloads    []string          `json:"workloads,omitempty" doc:"Names of the pool's workloads that may use the provider; all if left out"`
+
+	AuthMethod vendor.Auth            `json:"authMethod,omitempty" enum:"basic,post,private_key_jwt,none" doc:"oauth2: how the client proves itself; the vendor's way if left out"`
+	Audience   string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
+	Resource   string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
+	Assertion  provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
 }
 
 type apiKeySettings struct {
@@ -100,10 +105,16 @@ type newProvider struct {
 	Basic        *basicSettings    `json:"basic,omitempty" doc:"basic"`
 	STS          *stsSettings      `json:"sts,omitempty" doc:"sts"`
 	Workloads    []string          `json:"workloads,omitempty" doc:"Names of the pool's workloads that may use the provider; all if left out"`
+
+	AuthMethod vendor.Auth            `json:"authMethod,omitempty" enum:"basic,post,private_key_jwt,none" doc:"oauth2: how the client proves itself; the vendor's way if left out"`
+	Audience   string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
+	Resource   string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
+	Assertion  provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
 }
 
 func (n newProvider) settings() (provider.Settings, error) {
-	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.CallbackURL, n.Parameters, n.APIKey, n.Basic, n.STS, n.Workloads}.settings()
+	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.CallbackURL, n.Parameters, n.APIKey, n.Basic, n.STS, n.Workloads,
+		n.AuthMethod, n.Audience, n.Resource, n.Assertion}.settings()
 }
 
 // settings are the same for every type to the registry, which keeps one name
@@ -111,7 +122,12 @@ func (n newProvider) settings() (provider.Settings, error) {
 func (s providerSettings) settings() (provider.Settings, error) {
 	to := provider.Settings{
 		Type: s.Type, Vendor: s.Vendor, Flow: s.Flow, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes, Endpoints: s.Endpoints,
-		CallbackURL: s.CallbackURL, Options: provider.Options{Workloads: s.Workloads, Params: s.Parameters},
+		CallbackURL: s.CallbackURL, Options: provider.Options{
+			Workloads: s.Workloads, Params: s.Parameters, AuthMethod: s.AuthMethod, Audience: s.Audience, Resource: s.Resource, Assertion: s.Assertion,
+		},
+	}
+	if err := cmp.Or(s.Type, provider.TypeOAuth2).Check(); err != nil {
+		return to, err
 	}
 	for _, own := range []struct {
 		of    provider.Type
@@ -159,6 +175,12 @@ type providerJSON struct {
 	CreatedAt   time.Time         `json:"createdAt"`
 	UpdatedAt   time.Time         `json:"updatedAt"`
 	Checks      []trial.Result    `json:"checks,omitempty" doc:"What was found out without a person when it was saved or checked"`
+
+	AuthMethod vendor.Auth            `json:"authMethod,omitempty"`
+	Audience   string                 `json:"audience,omitempty"`
+	Resource   string                 `json:"resource,omitempty"`
+	Assertion  provider.AssertionKind `json:"assertion,omitempty"`
+	KeysURL    string                 `json:"keysUrl,omitempty" doc:"Of private_key_jwt: where the third party finds the keys"`
 }
 
 type apiKeyJSON struct {
@@ -190,6 +212,10 @@ func (a *API) provider(v provider.Provider) providerJSON {
 	switch v.Type {
 	case provider.TypeOAuth2:
 		shown.ClientID = v.ClientID
+		shown.AuthMethod, shown.Audience, shown.Resource, shown.Assertion = v.Options.AuthMethod, v.Options.Audience, v.Options.Resource, v.Options.Assertion
+		if v.Options.AuthMethod == vendor.AuthPrivateKeyJWT {
+			shown.KeysURL = a.PublicURL + provider.KeysPath(v.ID)
+		}
 		if v.Flow == provider.UserFederation {
 			shown.CallbackURL = a.Providers.CallbackURL
 		}
