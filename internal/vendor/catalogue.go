@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -30,20 +31,27 @@ type Catalogue struct{ entries map[string]Entry }
 // Entry is what is known about one vendor; see catalogue.yaml for the meaning
 // of each field.
 type Entry struct {
-	ID            string    `yaml:"-"`
-	Name          Words     `yaml:"name"`
-	Docs          string    `yaml:"docs"`
-	Endpoints     Endpoints `yaml:"endpoints"`
-	Authorize     Authorize `yaml:"authorize"`
-	Token         Token     `yaml:"token"`
-	Rotation      Rotation  `yaml:"rotation"`
-	RefreshScope  string    `yaml:"refreshScope"`
-	Identity      Identity  `yaml:"identity"`
-	Errors        Errors    `yaml:"errors"`
-	Codes         []Code    `yaml:"codes"`
-	Scopes        []Scope   `yaml:"scopes"`
-	RefusedScopes []Refused `yaml:"refusedScopes"`
-	Console       Words     `yaml:"console"`
+	ID            string            `yaml:"-"`
+	Name          Words             `yaml:"name"`
+	Docs          string            `yaml:"docs"`
+	Endpoints     Endpoints         `yaml:"endpoints"`
+	Authorize     Authorize         `yaml:"authorize"`
+	Token         Token             `yaml:"token"`
+	Rotation      Rotation          `yaml:"rotation"`
+	RefreshScope  string            `yaml:"refreshScope"`
+	Grants        Grants            `yaml:"grants"`
+	Cumulative    bool              `yaml:"cumulative"`
+	Resource      bool              `yaml:"resource"`
+	Identity      Identity          `yaml:"identity"`
+	Test          Test              `yaml:"test"`
+	Revocation    Revocation        `yaml:"revocation"`
+	Introspection Introspection     `yaml:"introspection"`
+	Header        map[string]string `yaml:"header"`
+	Errors        Errors            `yaml:"errors"`
+	Codes         []Code            `yaml:"codes"`
+	Scopes        []Scope           `yaml:"scopes"`
+	RefusedScopes []Refused         `yaml:"refusedScopes"`
+	Console       Words             `yaml:"console"`
 
 	common []Code // of the RFCs
 }
@@ -54,12 +62,17 @@ type Words struct {
 	ZH string `yaml:"zh" json:"zh"`
 }
 
-// Endpoints are a vendor's addresses.
+// Endpoints are a vendor's addresses. Where one begins with "{base}", Base
+// stands there.
 type Endpoints struct {
+	Base                string `yaml:"base" json:"base,omitempty"`
 	Authorization       string `yaml:"authorization" json:"authorization,omitempty"`
 	Token               string `yaml:"token" json:"token,omitempty"`
+	Refresh             string `yaml:"refresh" json:"refresh,omitempty"`
 	DeviceAuthorization string `yaml:"deviceAuthorization" json:"deviceAuthorization,omitempty"`
 	UserInfo            string `yaml:"userInfo" json:"userInfo,omitempty"`
+	Revocation          string `yaml:"revocation" json:"revocation,omitempty"`
+	Introspection       string `yaml:"introspection" json:"introspection,omitempty"`
 	API                 string `yaml:"api" json:"api,omitempty"`
 }
 
@@ -70,6 +83,7 @@ type Authorize struct {
 	Params         map[string]string `yaml:"params"`
 	ForceParams    map[string]string `yaml:"forceParams"`
 	PKCE           string            `yaml:"pkce"`
+	CodeParam      string            `yaml:"codeParam"`
 }
 
 // Token says how the token endpoint is asked and how it answers.
@@ -78,22 +92,56 @@ type Token struct {
 	Body             Body              `yaml:"body"`
 	ContentType      string            `yaml:"contentType"`
 	Params           map[string]string `yaml:"params"`
+	Names            map[string]string `yaml:"names"`
 	SendScopes       bool              `yaml:"sendScopes"`
 	CodeFirst        bool              `yaml:"codeFirst"`
+	Set              string            `yaml:"set"`
 	AccessToken      string            `yaml:"accessToken"`
 	RefreshToken     string            `yaml:"refreshToken"`
 	TokenType        string            `yaml:"tokenType"`
 	Scope            string            `yaml:"scope"`
 	ScopeSeparators  string            `yaml:"scopeSeparators"`
 	ExpiresIn        string            `yaml:"expiresIn"`
+	ExpiresAt        string            `yaml:"expiresAt"`
 	RefreshExpiresIn string            `yaml:"refreshExpiresIn"`
 	Lifetime         time.Duration     `yaml:"lifetime"`
 }
 
-// Identity says where the userInfo answer names the account.
+// Identity says how the userInfo endpoint is asked, and where its answer names
+// the account.
 type Identity struct {
-	ID   string `yaml:"id"`
-	Name string `yaml:"name"`
+	ID     string `yaml:"id"`
+	Name   string `yaml:"name"`
+	Method string `yaml:"method"`
+	Body   string `yaml:"body"`
+}
+
+// Test is a request that works with every access token of a vendor that works
+// at all.
+type Test struct {
+	URL    string `yaml:"url"`
+	Method string `yaml:"method"`
+	Body   string `yaml:"body"`
+	OK     string `yaml:"ok"`
+}
+
+// Revocation says how a vendor is told that tokens are not needed any more.
+type Revocation struct {
+	Method string            `yaml:"method"`
+	Auth   Auth              `yaml:"auth"`
+	Body   Body              `yaml:"body"`
+	Params map[string]string `yaml:"params"`
+	Param  string            `yaml:"param"`
+	Hint   bool              `yaml:"hint"`
+	Which  Which             `yaml:"which"`
+	Gone   []string          `yaml:"gone"`
+}
+
+// Introspection says how a vendor is asked about a token.
+type Introspection struct {
+	Auth  Auth   `yaml:"auth"`
+	Body  Body   `yaml:"body"`
+	Param string `yaml:"param"`
 }
 
 // Errors says where an answer tells that it is an error.
@@ -134,6 +182,12 @@ type Body string
 // Rotation is what happens to the old tokens when a refresh token is used.
 type Rotation string
 
+// Grants is how many grants of one user to one client live at a time.
+type Grants string
+
+// Which says which tokens of a grant are revoked.
+type Which string
+
 // Step is the moment in which a vendor answers.
 type Step string
 
@@ -142,6 +196,8 @@ const (
 	AuthPost          Auth = "post"
 	AuthBasic         Auth = "basic"
 	AuthNone          Auth = "none"
+	AuthBearer        Auth = "bearer"
+	AuthAnonymous     Auth = "anonymous"
 	AuthPrivateKeyJWT Auth = "private_key_jwt"
 
 	BodyForm Body = "form"
@@ -151,10 +207,18 @@ const (
 	RotationRotate     Rotation = "rotate"
 	RotationKillAccess Rotation = "rotate-and-kill-access"
 
+	GrantsOne  Grants = "one"
+	GrantsMany Grants = "many"
+
+	WhichRefresh Which = "refresh"
+	WhichAccess  Which = "access"
+	WhichBoth    Which = "both"
+
 	StepAuthorize Step = "authorize"
 	StepExchange  Step = "exchange"
 	StepRefresh   Step = "refresh"
 	StepAPI       Step = "api"
+	StepRevoke    Step = "revoke"
 	StepMachine   Step = "machine"
 	StepBehalf    Step = "behalf"
 	StepDevice    Step = "device"
@@ -211,18 +275,33 @@ func (c Catalogue) Lookup(id string) (Entry, error) {
 	return e, nil
 }
 
+// withDefaults returns e with everything said that the catalogue may leave out.
 func (e Entry) withDefaults() Entry {
-	if e.Authorize.ScopeParam == "" {
-		e.Authorize.ScopeParam = "scope"
+	for _, d := range []struct {
+		to    *string
+		value string
+	}{
+		{&e.Authorize.ScopeParam, "scope"}, {&e.Authorize.ScopeSeparator, " "}, {&e.Authorize.CodeParam, "code"},
+		{&e.Token.ScopeSeparators, " "}, {&e.Token.ContentType, e.Token.Body.mediaType()},
+		{&e.Identity.Method, http.MethodGet}, {&e.Test.Method, http.MethodGet},
+		{&e.Revocation.Method, http.MethodPost}, {(*string)(&e.Revocation.Auth), string(e.Token.Auth)}, {(*string)(&e.Revocation.Body), string(e.Token.Body)},
+		{(*string)(&e.Revocation.Which), string(WhichRefresh)},
+		{(*string)(&e.Introspection.Auth), string(e.Token.Auth)}, {(*string)(&e.Introspection.Body), string(e.Token.Body)}, {&e.Introspection.Param, "token"},
+		{(*string)(&e.Grants), string(GrantsMany)},
+	} {
+		if *d.to == "" {
+			*d.to = d.value
+		}
 	}
-	if e.Authorize.ScopeSeparator == "" {
-		e.Authorize.ScopeSeparator = " "
-	}
-	if e.Token.ScopeSeparators == "" {
-		e.Token.ScopeSeparators = " "
-	}
-	if e.Token.ContentType == "" {
-		e.Token.ContentType = map[Body]string{BodyForm: "application/x-www-form-urlencoded", BodyJSON: "application/json"}[e.Token.Body]
+	if e.Revocation.Param == "" && e.Revocation.Auth != AuthBearer {
+		e.Revocation.Param = "token"
 	}
 	return e
+}
+
+func (b Body) mediaType() string {
+	if b == BodyJSON {
+		return "application/json"
+	}
+	return "application/x-www-form-urlencoded"
 }
