@@ -24,6 +24,7 @@ func FuzzTokenAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a := parseAnswer(b)
 		for _, e := range c.entries {
+			e = e.withDefaults()
 			got, ok := a.tokens(e.Token, now)
 			if ok != !got.Access.Empty() {
 				t.Fatalf("%q: %v with token %v", b, ok, !got.Access.Empty())
@@ -49,11 +50,22 @@ func FuzzTokenAnswer(f *testing.F) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(catalogueYAML)
+	for _, file := range []string{"catalogue.yaml", "catalogue/work.yaml"} {
+		b, err := builtin.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	below, err := Builtin()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte("vendors:\n  x: {extends: slack, token: {names: {code: c}}}\n"))
 	f.Add([]byte("vendors:\n  x: &x {name: {en: a, zh: b}}\n  y: {<<: *x}\n"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := Parse(b)
+		c, err := below.With(b)
 		if err != nil {
 			return
 		}

@@ -6,9 +6,10 @@ package vendor
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"errors"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"slices"
@@ -19,14 +20,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed catalogue.yaml
-var catalogueYAML []byte
+// builtin is catalogue.yaml, which has the schema, and the files that extend it.
+//
+//go:embed catalogue.yaml catalogue/*.yaml
+var builtin embed.FS
 
 // maxCatalogue bounds a catalogue file in bytes.
 const maxCatalogue = 1 << 20
 
 // Catalogue holds the entries of all known vendors. It is immutable.
-type Catalogue struct{ entries map[string]Entry }
+type Catalogue struct {
+	entries map[string]Entry // as written, without defaults
+	common  []Code           // of the RFCs
+}
 
 // Entry is what is known about one vendor; see catalogue.yaml for the meaning
 // of each field.
@@ -227,38 +233,96 @@ const (
 )
 
 // Builtin returns the catalogue that is compiled in.
-func Builtin() (Catalogue, error) { return Parse(catalogueYAML) }
+func Builtin() (Catalogue, error) {
+	more, err := fs.Glob(builtin, "catalogue/*.yaml")
+	if err != nil {
+		return Catalogue{}, err
+	}
+	var c Catalogue
+	for _, file := range append([]string{"catalogue.yaml"}, more...) {
+		b, err := builtin.ReadFile(file)
+		if err != nil {
+			return Catalogue{}, err
+		}
+		if c, err = c.With(b); err != nil {
+			return Catalogue{}, err
+		}
+	}
+	return c, nil
+}
 
-// Parse reads a catalogue. It returns a fault of kind Invalid
-// (vendor_catalogue_invalid) that names the place, for unknown keys also.
-func Parse(b []byte) (Catalogue, error) {
+// Parse reads a catalogue that builds on no other; see [Catalogue.With].
+func Parse(b []byte) (Catalogue, error) { return Catalogue{}.With(b) }
+
+// With returns c with the entries of a further catalogue file, which add to
+// those of c or take their place. An entry may extend one of c: members that it
+// names are changed, those of maps one by one, lists as a whole. With returns a
+// fault of kind Invalid (vendor_catalogue_invalid) that names the place, for
+// unknown keys also.
+func (c Catalogue) With(b []byte) (Catalogue, error) {
 	if len(b) > maxCatalogue {
 		return Catalogue{}, fault.New(fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is larger than %d bytes", maxCatalogue)
 	}
-	var file struct {
-		Codes   []Code           `yaml:"codes"`
-		Vendors map[string]Entry `yaml:"vendors"`
+	var strict struct { // says in which line something is that cannot be
+		Codes   []Code `yaml:"codes"`
+		Vendors map[string]struct {
+			Extends string `yaml:"extends"`
+			Entry   `yaml:",inline"`
+		} `yaml:"vendors"`
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)
-	if err := dec.Decode(&file); err != nil {
+	if err := dec.Decode(&strict); err != nil {
 		return Catalogue{}, fault.Wrap(err, fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is malformed: %s", name.Clip(err.Error(), 300))
 	}
 	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return Catalogue{}, fault.New(fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is more than one document")
 	}
-	if err := checkCodes("codes", file.Codes); err != nil {
+	if err := checkCodes("codes", strict.Codes); err != nil {
 		return Catalogue{}, err
 	}
-	c := Catalogue{map[string]Entry{}}
-	for id, e := range file.Vendors {
-		e.ID, e.common = id, file.Codes
+	var file struct {
+		Vendors map[string]yaml.Node `yaml:"vendors"`
+	}
+	if err := yaml.Unmarshal(b, &file); err != nil {
+		return Catalogue{}, fault.Wrap(err, fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is malformed")
+	}
+	to := Catalogue{map[string]Entry{}, c.common}
+	maps.Copy(to.entries, c.entries)
+	if strict.Codes != nil {
+		to.common = strict.Codes
+	}
+	for _, id := range slices.Sorted(maps.Keys(strict.Vendors)) {
+		e := strict.Vendors[id].Entry
+		if base := strict.Vendors[id].Extends; base != "" {
+			from, ok := c.entries[base]
+			if !ok {
+				return Catalogue{}, invalid("vendors."+id+".extends", "names an entry that is not there before this file: "+
+					name.DidYouMean(base, slices.Sorted(maps.Keys(c.entries)), "leave it out"))
+			}
+			e = from.clone()
+			node := file.Vendors[id]
+			if err := node.Decode(&e); err != nil {
+				return Catalogue{}, fault.Wrap(err, fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is malformed: %s", name.Clip(err.Error(), 300))
+			}
+		}
+		e.ID, e.common = id, to.common
 		if err := e.check(); err != nil {
 			return Catalogue{}, err
 		}
-		c.entries[id] = e.withDefaults()
+		to.entries[id] = e
 	}
-	return c, nil
+	return to, nil
+}
+
+// clone returns e with maps of its own.
+func (e Entry) clone() Entry {
+	for _, m := range []*map[string]string{
+		&e.Authorize.Params, &e.Authorize.ForceParams, &e.Token.Params, &e.Token.Names, &e.Revocation.Params, &e.Header,
+	} {
+		*m = maps.Clone(*m)
+	}
+	return e
 }
 
 // IDs returns the ids of all entries, sorted.
@@ -272,7 +336,7 @@ func (c Catalogue) Lookup(id string) (Entry, error) {
 		return Entry{}, fault.New(fault.Invalid, "vendor_unknown", "there is no vendor %q", name.Clip(id, 80)).
 			WithFix("%s", name.DidYouMean(id, c.IDs(), `use "custom" and give its endpoints`))
 	}
-	return e, nil
+	return e.withDefaults(), nil
 }
 
 // withDefaults returns e with everything said that the catalogue may leave out.
