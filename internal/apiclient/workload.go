@@ -44,6 +44,13 @@ func (c *Client) LaunchAgent(ctx context.Context, pool, directory, definition st
 	return made, err
 }
 
+// Agents returns the agents of a pool with their states.
+func (c *Client) Agents(ctx context.Context, pool string) ([]Agent, error) {
+	var all list[Agent]
+	err := c.call(ctx, http.MethodGet, path("workload-pools", pool, "agents"), nil, nil, &all)
+	return all.Items, err
+}
+
 // Agent returns an agent and its state.
 func (c *Client) Agent(ctx context.Context, pool, agent string) (Agent, error) {
 	var a Agent

@@ -36,6 +36,7 @@ type commands struct {
 	LoginTest loginTestCommand `cmd:"" name:"login-test" help:"Log in at a user pool as an application would, and see what it gets."`
 	Provider  providerCommand  `cmd:"" help:"Credential providers: how agents get credentials of third parties."`
 	SCIMToken scimTokenCommand `cmd:"" name:"scim-token" help:"Tokens for provisioning users by SCIM 2.0."`
+	Doctor    doctorCommand    `cmd:"" help:"Look for what is wrong: settings, files, the service, and what it uses."`
 	Audit     auditCommand     `cmd:"" help:"Read the audit log."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 }

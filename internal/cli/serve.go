@@ -12,9 +12,9 @@ import (
 	"github.com/deputy-id/deputy/internal/server"
 )
 
-// serveCommand is deputy serve. Secrets have no flags, which every process list
-// shows: they come from files and the environment.
-type serveCommand struct {
+// serveSettings are the settings of deputy serve. Secrets have no flags, which
+// every process list shows: they come from files and the environment.
+type serveSettings struct {
 	Data              string   `help:"Directory for everything that is kept, ${default} by default." default:"deputy-data" env:"DEPUTY_DATA" placeholder:"DIR"`
 	Listen            string   `help:"Address of the identity service, ${default} by default." default:"127.0.0.1:8080" env:"DEPUTY_LISTEN" placeholder:"HOST:PORT"`
 	PublicURL         string   `name:"public-url" help:"The identity service as browsers see it; on loopback it follows from --listen." env:"DEPUTY_PUBLIC_URL" placeholder:"URL"`
@@ -25,12 +25,16 @@ type serveCommand struct {
 	IngressURL        string   `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
 	AllowOutbound     []string `help:"Private address that may be reached: host:port, IP or CIDR. May be repeated." env:"DEPUTY_ALLOW_OUTBOUND" placeholder:"ADDR"`
 	BreachedPasswords string   `help:"File of breached passwords (Have I Been Pwned, SHA-1, ordered by hash) that nobody may use, besides a short built-in list." env:"DEPUTY_BREACHED_PASSWORDS" placeholder:"FILE"`
+	Vendors           string   `help:"File of further third parties, or of changed ones; see docs/vendors.md." env:"DEPUTY_VENDORS" placeholder:"FILE"`
 	SMTPURL           string   `name:"smtp-url" help:"SMTP server for sign-up and recovery by e-mail: smtp://user@host:587, or smtps://…; without it they are off." env:"DEPUTY_SMTP_URL" placeholder:"URL"`
 	SMTPPasswordFile  string   `name:"smtp-password-file" help:"File with the SMTP user's password; or the password itself in $DEPUTY_SMTP_PASSWORD." env:"DEPUTY_SMTP_PASSWORD_FILE" placeholder:"FILE"`
 	MailFrom          string   `help:"Sender's address of what Deputy writes to people." env:"DEPUTY_MAIL_FROM" placeholder:"ADDRESS"`
 	LogFormat         string   `help:"Format of the log: ${enum}." enum:"json,text" default:"json" env:"DEPUTY_LOG_FORMAT"`
 	LogLevel          string   `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"DEPUTY_LOG_LEVEL"`
 }
+
+// serveCommand is deputy serve.
+type serveCommand struct{ serveSettings }
 
 // rootKeyVariable holds a root key for those who keep no file.
 const rootKeyVariable = "DEPUTY_ROOT_KEY"
@@ -52,7 +56,7 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	}
 	c := server.Config{
 		Data: s.Data, Listen: s.Listen, PublicURL: s.PublicURL, RootKeyFile: s.RootKeyFile, TrustDomain: s.TrustDomain,
-		IngressListen: s.IngressListen, IngressURL: s.IngressURL, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Version: version(), Logger: log,
+		IngressListen: s.IngressListen, IngressURL: s.IngressURL, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Vendors: s.Vendors, Version: version(), Logger: log,
 	}
 	if s.Database != "" {
 		c.Database = secret.FromString(s.Database)

@@ -212,7 +212,7 @@ func mapped(m idp.Mapping, documents ...vendor.Profile) Identity {
 	}
 	id := Identity{UserName: text(m.UserName), Name: text(m.Name), Phone: text(m.Phone), Attributes: map[string]string{}}
 	for _, d := range documents {
-		if email := strings.TrimSpace(d.Text(m.Email)); m.Email != "" && email != "" {
+		if email := d.Exact(m.Email); m.Email != "" && email != "" {
 			// Whether it is verified counts only where the address itself is told.
 			id.Email, id.EmailVerified = email, m.EmailVerified != "" && d.True(m.EmailVerified)
 			break

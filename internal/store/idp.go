@@ -2,13 +2,13 @@ package store
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/idp"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/userpool"
 )
 
 // Identities keeps external identity providers, links and logins under way; it
@@ -127,7 +127,7 @@ func (s Identities) VerifiedUsers(ctx context.Context, pool, email string) ([]st
 		err := sc.Scan(&id)
 		ids = append(ids, id)
 		return err
-	}, `SELECT id FROM users WHERE pool = $1 AND lower(email) = $2 AND email_verified ORDER BY id LIMIT 2`, pool, strings.ToLower(email))
+	}, `SELECT id FROM users WHERE pool = $1 AND lower(email) = $2 AND email_verified ORDER BY id LIMIT 2`, pool, userpool.EmailKey(email))
 	return ids, err
 }
 

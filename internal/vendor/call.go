@@ -26,7 +26,7 @@ func (c *Client) Identity(ctx context.Context, e Entry, access secret.Text) (Acc
 	if err != nil {
 		return Account{}, err
 	}
-	id := p.Text(e.Identity.ID)
+	id := p.Exact(e.Identity.ID)
 	if id == "" || len(id) > 255 {
 		return Account{}, e.refused(StepAPI, http.StatusOK, p.answer, App{}, []secret.Text{access}).fault()
 	}

@@ -230,6 +230,8 @@ const (
 	StepDevice    Step = "device"
 
 	pkceNone = "none"
+
+	codeParam = "code" // RFC 6749, section 4.1.2
 )
 
 // Builtin returns the catalogue that is compiled in.
@@ -328,6 +330,18 @@ func (e Entry) clone() Entry {
 // IDs returns the ids of all entries, sorted.
 func (c Catalogue) IDs() []string { return slices.Sorted(maps.Keys(c.entries)) }
 
+// CodeParams returns the parameters of the callback in which vendors send an
+// authorization code, the standard one first.
+func (c Catalogue) CodeParams() []string {
+	params := []string{codeParam}
+	for _, id := range c.IDs() {
+		if p := c.entries[id].Authorize.CodeParam; p != "" && !slices.Contains(params, p) {
+			params = append(params, p)
+		}
+	}
+	return params
+}
+
 // Lookup returns the entry with the given id, or a fault of kind Invalid
 // (vendor_unknown) that names near matches.
 func (c Catalogue) Lookup(id string) (Entry, error) {
@@ -345,7 +359,7 @@ func (e Entry) withDefaults() Entry {
 		to    *string
 		value string
 	}{
-		{&e.Authorize.ScopeParam, "scope"}, {&e.Authorize.ScopeSeparator, " "}, {&e.Authorize.CodeParam, "code"},
+		{&e.Authorize.ScopeParam, "scope"}, {&e.Authorize.ScopeSeparator, " "}, {&e.Authorize.CodeParam, codeParam},
 		{&e.Token.ScopeSeparators, " "}, {&e.Token.ContentType, e.Token.Body.mediaType()},
 		{&e.Identity.Method, http.MethodGet}, {&e.Test.Method, http.MethodGet},
 		{&e.Revocation.Method, http.MethodPost}, {(*string)(&e.Revocation.Auth), string(e.Token.Auth)}, {(*string)(&e.Revocation.Body), string(e.Token.Body)},

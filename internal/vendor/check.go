@@ -41,6 +41,9 @@ func (e Entry) check() error {
 	if !slices.Contains([]string{"", oauth.ChallengeS256, pkceNone}, e.Authorize.PKCE) {
 		return invalid(at+".authorize.pkce", "is S256 or none")
 	}
+	if p := e.Authorize.CodeParam; p == "state" || strings.HasPrefix(p, "error") {
+		return invalid(at+".authorize.codeParam", "is a parameter that means something else")
+	}
 	if !slices.Contains([]Rotation{RotationNone, RotationRotate, RotationKillAccess}, e.Rotation) {
 		return invalid(at+".rotation", "is none, rotate or rotate-and-kill-access")
 	}
