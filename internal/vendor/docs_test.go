@@ -6,8 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/deputy-id/deputy/internal/vendor"
 )
 
 var update = flag.Bool("update", false, "write the catalogue into docs/vendors.md")
@@ -41,7 +39,7 @@ func TestDocs(t *testing.T) {
 
 func catalogueTable(t *testing.T) string {
 	t.Helper()
-	c, err := vendor.Builtin()
+	c, err := builtin()
 	if err != nil {
 		t.Fatal(err)
 	}

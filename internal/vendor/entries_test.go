@@ -18,7 +18,7 @@ import (
 // everyEntry runs a test with each entry of the catalogue.
 func everyEntry(t *testing.T, test func(t *testing.T, p *party, c *vendor.Client)) {
 	t.Helper()
-	c, err := vendor.Builtin()
+	c, err := builtin()
 	if err != nil {
 		t.Fatal(err)
 	}

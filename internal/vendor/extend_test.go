@@ -12,7 +12,7 @@ import (
 
 func with(t *testing.T, file string) (vendor.Catalogue, error) {
 	t.Helper()
-	c, err := vendor.Builtin()
+	c, err := builtin()
 	if err != nil {
 		t.Fatal(err)
 	}
