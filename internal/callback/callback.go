@@ -137,8 +137,8 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, a consent.Authoriz
 	}
 	h.Pages.Render(w, r, http.StatusOK, browser.Decision{
 		Targets: []string{to},
-		Title: browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用你的授权？"},
-		Who:   a.Workload.String(),
+		Title:   browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用你的授权？"},
+		Who:     a.Workload.String(),
 		Text: browser.Text{
 			EN: "You have authorized " + a.Provider + " before. This agent asks to use it for you:",
 			ZH: "你此前已授权 " + a.Provider + "。该智能体请求代你使用：",
