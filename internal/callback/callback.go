@@ -46,6 +46,7 @@ type Handler struct {
 	Site   *browser.Site
 	Pages  *browser.Pages
 	Scopes func(ctx context.Context, pool, provider string, scopes name.Scopes) []browser.Item // scopes in words
+	Codes  []string                                                                            // parameters in which third parties send codes
 	Logger *slog.Logger
 }
 
@@ -211,11 +212,21 @@ func (h *Handler) decide(w http.ResponseWriter, r *http.Request) {
 	h.toResult(w, r, a)
 }
 
+// code returns the authorization code in the parameters of the callback.
+func (h *Handler) code(query url.Values) string {
+	for _, param := range h.Codes {
+		if code := query.Get(param); code != "" {
+			return code
+		}
+	}
+	return ""
+}
+
 // finish is where third parties redirect to.
 func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 	query, err := oauth.ParseQuery(r.URL.RawQuery)
-	state := query.Get("state")
-	if err != nil || state == "" || len(state) > 200 || (query.Get("code") == "") == (query.Get("error") == "") || len(query.Get("code")) > 8192 {
+	state, code := query.Get("state"), h.code(query)
+	if err != nil || state == "" || len(state) > 200 || (code == "") == (query.Get("error") == "") || len(code) > 8192 {
 		h.fail(w, r, fault.New(fault.Invalid, "callback_malformed", "Missing authorization code or state: the third party sent parameters that do not make an answer").
 			WithFix("expected are \"state\" and one of \"code\" and \"error\" at %s; came: %s", Path, names(query)))
 		return
@@ -231,7 +242,7 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie := markCookie(state)
 	cb := consent.Callback{
-		State: secret.FromString(state), Code: secret.FromString(query.Get("code")), Browser: secret.FromString(h.Site.Cookie(r, cookie)),
+		State: secret.FromString(state), Code: secret.FromString(code), Browser: secret.FromString(h.Site.Cookie(r, cookie)),
 		Error: query.Get("error"), Description: query.Get("error_description"),
 	}
 	issuer, err := h.Flow.IssuerOf(r.Context(), cb.State)

@@ -46,7 +46,7 @@ func (h *Handler) openTrial(w http.ResponseWriter, r *http.Request) {
 // finishTrial takes the callback of a trial.
 func (h *Handler) finishTrial(w http.ResponseWriter, r *http.Request, id string, query url.Values) {
 	t, err := h.Trials.Finish(r.Context(), trial.Callback{
-		State: secret.FromString(query.Get("state")), Code: secret.FromString(query.Get("code")), Browser: secret.FromString(h.Site.Cookie(r, trialCookie(id))),
+		State: secret.FromString(query.Get("state")), Code: secret.FromString(h.code(query)), Browser: secret.FromString(h.Site.Cookie(r, trialCookie(id))),
 		Error: query.Get("error"), Description: query.Get("error_description"),
 	})
 	if err != nil {

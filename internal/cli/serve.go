@@ -25,6 +25,7 @@ type serveSettings struct {
 	IngressURL        string   `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
 	AllowOutbound     []string `help:"Private address that may be reached: host:port, IP or CIDR. May be repeated." env:"DEPUTY_ALLOW_OUTBOUND" placeholder:"ADDR"`
 	BreachedPasswords string   `help:"File of breached passwords (Have I Been Pwned, SHA-1, ordered by hash) that nobody may use, besides a short built-in list." env:"DEPUTY_BREACHED_PASSWORDS" placeholder:"FILE"`
+	Vendors           string   `help:"File of further third parties, or of changed ones; see docs/vendors.md." env:"DEPUTY_VENDORS" placeholder:"FILE"`
 	SMTPURL           string   `name:"smtp-url" help:"SMTP server for sign-up and recovery by e-mail: smtp://user@host:587, or smtps://…; without it they are off." env:"DEPUTY_SMTP_URL" placeholder:"URL"`
 	SMTPPasswordFile  string   `name:"smtp-password-file" help:"File with the SMTP user's password; or the password itself in $DEPUTY_SMTP_PASSWORD." env:"DEPUTY_SMTP_PASSWORD_FILE" placeholder:"FILE"`
 	MailFrom          string   `help:"Sender's address of what Deputy writes to people." env:"DEPUTY_MAIL_FROM" placeholder:"ADDRESS"`
@@ -55,7 +56,7 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	}
 	c := server.Config{
 		Data: s.Data, Listen: s.Listen, PublicURL: s.PublicURL, RootKeyFile: s.RootKeyFile, TrustDomain: s.TrustDomain,
-		IngressListen: s.IngressListen, IngressURL: s.IngressURL, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Version: version(), Logger: log,
+		IngressListen: s.IngressListen, IngressURL: s.IngressURL, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Vendors: s.Vendors, Version: version(), Logger: log,
 	}
 	if s.Database != "" {
 		c.Database = secret.FromString(s.Database)

@@ -171,7 +171,7 @@ func (s *Server) build(ctx context.Context) error {
 	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready()
 
 	// Credentials: what may be given to whom.
-	catalogue, err := vendor.Builtin()
+	catalogue, err := vendors(c.Vendors)
 	if err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func (s *Server) build(ctx context.Context) error {
 	security.Mount(mux)
 	openid.Mount(mux)
 	(&scim.Handler{PublicURL: c.PublicURL, Pools: pools, Tokens: pools, Roster: people, Log: log}).Mount(mux)
-	(&callback.Handler{Flow: flow, Keys: providers, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
+	(&callback.Handler{Flow: flow, Keys: providers, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Codes: catalogue.CodeParams(), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,

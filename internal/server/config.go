@@ -31,6 +31,7 @@ type Config struct {
 	AllowOutbound []string    // private addresses that may be reached; see package outbound
 	// BreachedPasswords is a file of breached passwords' hashes; "" for the short built-in list alone. See [userpool.NewBreached].
 	BreachedPasswords string
+	Vendors           string // file of further vendors, by the schema of vendor/catalogue.yaml; "" for the built-in ones alone
 
 	SMTPURL      string         // smtp://user@host:587 or smtps://…; "" turns sign-up and recovery by e-mail off; see package mail
 	SMTPPassword secret.Text    // of the user in SMTPURL
