@@ -129,7 +129,13 @@ func onlyLooking(r *http.Request) bool {
 // user's grant has already.
 func (h *Handler) ask(w http.ResponseWriter, r *http.Request, a consent.Authorization, id secret.Text) {
 	requestURI := consent.RequestURIPrefix + id.RevealString()
+	to, err := h.Flow.ReturnURL(r.Context(), a)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
 	h.Pages.Render(w, r, http.StatusOK, browser.Decision{
+		Targets: []string{to},
 		Title: browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用你的授权？"},
 		Who:   a.Workload.String(),
 		Text: browser.Text{

@@ -31,6 +31,7 @@ import (
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/obtain"
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/outbound"
@@ -159,7 +160,7 @@ func (s *Server) build(ctx context.Context) error {
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn, Recovery: s.recovery}
 	accounts := account.Base{Base: base, Logins: logins}
 	security := &account.Security{Base: accounts, SignIn: signIn}
-	home := &account.Home{Base: accounts, Clients: pools, Sessions: pools, Consents: pools, Guard: s.guard}
+	home := &account.Home{Base: accounts, Clients: pools, Sessions: pools, Consents: pools, Guard: s.guard, Factors: factors}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring,
 		Pushed: pools, Assertions: pools, Registrations: pools, Outbound: out, Throttle: signIn.Throttle, ClientThrottle: signin.NewThrottle(c.Now), Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
@@ -181,6 +182,7 @@ func (s *Server) build(ctx context.Context) error {
 	federated := &federation.Federation{
 		PublicURL: c.PublicURL, Store: identities, Users: pools, Sealer: ring, Guard: s.guard, Catalogue: catalogue, Outbound: out, Now: c.Now,
 	}
+	home.Federation, openid.Upstream = federated, federated
 	external := &idppage.Handler{Login: loginPages, Federation: federated}
 	loginPages.Choices = external.Choices
 	grants := store.Vault{DB: db}
@@ -197,7 +199,9 @@ func (s *Server) build(ctx context.Context) error {
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
 	}
 	trials := &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Sealer: ring, Providers: providers, PublicURL: c.PublicURL, Logger: log, Now: c.Now}
-	credentials := &broker.Broker{Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow}
+	credentials := &broker.Broker{
+		Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow, Other: &obtain.Kinds{Providers: providers, Outbound: out, Now: c.Now},
+	}
 
 	// The runtime: agents and the way in to them.
 	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
