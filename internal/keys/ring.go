@@ -176,7 +176,7 @@ func (r *Ring) rootWrong(err error, k DataKey) error {
 		return fault.Wrap(err, fault.Invalid, "root_key_wrong", "the root key does not open this store").
 			WithFix("start with the root key that this store was created with; nothing was changed")
 	}
-	return fault.Wrap(err, fault.Invalid, "root_key_wrong", "the root key (%s) does not open this store: another one (%s) wraps data keys of it", r.root.ID(), k.Root).
+	return fault.Wrap(err, fault.Invalid, "root_key_wrong", "the root key does not open this store: it is %s, and data keys are wrapped by %s", r.root.ID(), k.Root).
 		WithFix("start with that root key; while the root key is being changed, with it as --former-root-key-file; nothing was changed")
 }
 
