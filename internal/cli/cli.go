@@ -35,6 +35,7 @@ type commands struct {
 	IDP       idpCommand       `cmd:"" name:"idp" help:"Where else a pool's users may log in: Feishu, GitHub, …"`
 	LoginTest loginTestCommand `cmd:"" name:"login-test" help:"Log in at a user pool as an application would, and see what it gets."`
 	Provider  providerCommand  `cmd:"" help:"Credential providers: how agents get credentials of third parties."`
+	Keys      keysCommand      `cmd:"" help:"Keys that seal what Deputy keeps: list and rotate them."`
 	SCIMToken scimTokenCommand `cmd:"" name:"scim-token" help:"Tokens for provisioning users by SCIM 2.0."`
 	Doctor    doctorCommand    `cmd:"" help:"Look for what is wrong: settings, files, the service, and what it uses."`
 	Audit     auditCommand     `cmd:"" help:"Read the audit log."`

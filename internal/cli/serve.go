@@ -20,6 +20,7 @@ type serveSettings struct {
 	PublicURL         string   `name:"public-url" help:"The identity service as browsers see it; on loopback it follows from --listen." env:"DEPUTY_PUBLIC_URL" placeholder:"URL"`
 	Database          string   `help:"PostgreSQL database; without it SQLite in the data directory." env:"DEPUTY_DATABASE" placeholder:"URL"`
 	RootKeyFile       string   `help:"Root key file; without it root.key in the data directory, or the key itself in $DEPUTY_ROOT_KEY." env:"DEPUTY_ROOT_KEY_FILE" placeholder:"FILE"`
+	FormerRootKeyFile string   `help:"File of the root key that is being replaced, or the key itself in $DEPUTY_FORMER_ROOT_KEY; see deputy keys rotate --root." env:"DEPUTY_FORMER_ROOT_KEY_FILE" placeholder:"FILE"`
 	TrustDomain       string   `help:"Trust domain of the agents' SPIFFE IDs, ${default} by default." default:"deputy.local" env:"DEPUTY_TRUST_DOMAIN" placeholder:"DOMAIN"`
 	IngressListen     string   `help:"Address of the runtime's ingress; without it agents are not run here." env:"DEPUTY_INGRESS_LISTEN" placeholder:"HOST:PORT"`
 	IngressURL        string   `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
@@ -38,6 +39,9 @@ type serveCommand struct{ serveSettings }
 
 // rootKeyVariable holds a root key for those who keep no file.
 const rootKeyVariable = "DEPUTY_ROOT_KEY"
+
+// formerRootKeyVariable is the same for the root key that is being replaced.
+const formerRootKeyVariable = "DEPUTY_FORMER_ROOT_KEY"
 
 // smtpPasswordVariable holds the SMTP password for those who keep no file.
 const smtpPasswordVariable = "DEPUTY_SMTP_PASSWORD"
@@ -62,6 +66,10 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 		c.Database = secret.FromString(s.Database)
 	}
 	if c.RootKey, err = fromEnvironment(rootKeyVariable); err != nil {
+		return err
+	}
+	c.FormerRootKeyFile = s.FormerRootKeyFile
+	if c.FormerRootKey, err = fromEnvironment(formerRootKeyVariable); err != nil {
 		return err
 	}
 	c.SMTPURL, c.MailFrom = s.SMTPURL, s.MailFrom

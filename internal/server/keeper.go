@@ -146,6 +146,37 @@ func (k keeper) refresh(ctx context.Context) {
 	}
 }
 
+// keepSealed has the data keys rotated that are due, and goes on with what an
+// earlier rotation left, until ctx is done. It has a loop of its own: sealing
+// all records anew may take long.
+func (k keeper) keepSealed(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := k.reseal(ctx); err != nil && ctx.Err() == nil {
+			k.log.LogAttrs(ctx, slog.LevelWarn, "records not all sealed under the newest data keys; tried again later", slog.Any("err", fault.As(err)))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (k keeper) reseal(ctx context.Context) error {
+	if err := k.ring.RotateDataKeysDue(ctx, keys.DataKeyLifetime); err != nil {
+		return err
+	}
+	for {
+		if n, err := k.ring.Reseal(ctx, name.Caller{Kind: name.System}, 2000); err != nil {
+			return err
+		} else if n == 0 {
+			return k.ring.RemoveDataKeys(ctx)
+		}
+	}
+}
+
 // follow hands Deputy's own keys, as they are now, to those who sign with them.
 func (k keeper) follow(ctx context.Context) {
 	for owner, use := range k.followers {

@@ -72,6 +72,11 @@ func (a *API) endpoints() []endpoint {
 		{get, "/token-keys/{tokens}", "listTokenKeys", "signing keys", "List the published keys of workload-tokens or launch-tokens", operators, nil, nil, ok, list[signingKeyJSON]{}, a.listTokenKeys},
 		{post, "/token-keys/{tokens}", "rotateTokenKey", "signing keys", "Make the next key of workload-tokens or launch-tokens", operators, nil, nil, ok, signingKeyJSON{}, a.rotateTokenKey},
 
+		{get, "/data-keys", "listDataKeys", "data keys", "List the data keys of all pools and how many records each seals", operators, nil, nil, ok, list[dataKeyJSON]{}, a.listDataKeys},
+		{post, "/data-keys", "rotateDataKeys", "data keys", "Make every pool's next data key, or go on with a rotation that is under way", operators, nil, nil, ok, list[dataKeyJSON]{}, a.rotateDataKeys},
+		{post, "/data-keys/reseal", "resealRecords", "data keys", "Seal some of the records anew that former data keys seal, until none is left", operators, nil, nil, ok, resealJSON{}, a.reseal},
+		{post, "/data-keys/rewrap", "rewrapDataKeys", "data keys", "Wrap the data keys with the root key that the service was started with", operators, nil, nil, ok, rewrapJSON{}, a.rewrap},
+
 		{get, "/workload-pools", "listWorkloadPools", "workloads", "List the workload pools", operators, nil, nil, ok, list[workloadPoolJSON]{}, a.listWorkloadPools},
 		{post, "/workload-pools", "createWorkloadPool", "workloads", "Create a workload pool", operators, nil, newWorkloadPool{}, created, workloadPoolJSON{}, a.createWorkloadPool},
 		{get, "/workload-pools/{pool}", "getWorkloadPool", "workloads", "Show a workload pool", operators, nil, nil, ok, workloadPoolJSON{}, a.getWorkloadPool},
