@@ -38,6 +38,7 @@ var table = []row{
 	{"internal/measure", 10, ""},
 	{"internal/wire", 10, ""},
 	{"internal/outbound", 11, ""},
+	{"internal/outbox", 11, ""},
 	{"internal/spool", 11, ""},
 	{"internal/oauth", 12, ""},
 	{"internal/jwt", 12, "github.com/go-jose/go-jose/v4 github.com/maypok86/otter/v2 golang.org/x/sync"},

@@ -153,6 +153,28 @@ func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerNa
 	if err != nil {
 		return Dialect{}, err
 	}
+	return r.dialect(ctx, v)
+}
+
+// DialectOf is Dialect for the provider that had that id when it had that name:
+// also one that was deleted since, as long as there is something to revoke.
+func (r *Registry) DialectOf(ctx context.Context, p guard.Permit, pool, providerName, id string) (Dialect, error) {
+	d, err := r.Dialect(ctx, p, pool, providerName)
+	if err == nil && d.Provider.ID == id {
+		return d, nil
+	}
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return Dialect{}, err
+	}
+	d.App.ClientSecret.Clear()
+	v, err := r.Store.FormerProvider(ctx, id)
+	if err != nil {
+		return Dialect{}, err
+	}
+	return r.dialect(ctx, v)
+}
+
+func (r *Registry) dialect(ctx context.Context, v Provider) (Dialect, error) {
 	entry, err := r.Catalogue.Lookup(v.Vendor)
 	if err != nil {
 		return Dialect{}, err
@@ -202,4 +224,11 @@ func (d Dialect) Refresh(ctx context.Context, refresh secret.Text) (vendor.Token
 // Account asks the third party whose account an access token opens.
 func (d Dialect) Account(ctx context.Context, access secret.Text) (vendor.Account, error) {
 	return d.client.Identity(ctx, d.Entry, access)
+}
+
+// Revoke tells the third party that tokens are not to be used any more. It
+// returns the fault vendor_endpoint_missing if the third party cannot be told: no
+// entry of the catalogue says how, yet.
+func (d Dialect) Revoke(context.Context, secret.Text, secret.Text) error {
+	return fault.New(fault.Invalid, "vendor_endpoint_missing", "vendor %q has no revocation endpoint", d.Entry.ID).WithSource("endpoints")
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/outbound"
+	"github.com/deputy-id/deputy/internal/outbox"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/recovery"
@@ -59,6 +60,7 @@ type Server struct {
 	keeper   keeper
 	recovery *recovery.Recovery
 	notifier *backchannel.Notifier
+	revoking outbox.Worker[vault.Revocation]
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -119,7 +121,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 
 	// Identity: who is asking.
-	pools := store.UserPools{DB: db}
+	pools := store.UserPools{DB: db, PublicURL: c.PublicURL}
 	site, err := browser.NewSite(c.PublicURL, "id")
 	if err != nil {
 		return err
@@ -188,9 +190,10 @@ func (s *Server) build(ctx context.Context) error {
 		return fault.Wrap(err, fault.Unavailable, "data_unwritable", "the journal of refreshed tokens cannot be opened").WithSource("--data")
 	}
 	tokenVault := &vault.Vault{
-		Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
+		Store: grants, Held: grants, Revocations: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Revoker: revoker{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
 	}
 	s.onClose(tokenVault.Wait)
+	s.revoking = tokenVault.Revoking(store.Bell{DB: db})
 	flow := &consent.Flow{
 		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,

@@ -157,7 +157,7 @@ func (a *API) listGrants(c *call) (any, error) {
 	if _, err := a.Workloads.Store.WorkloadPool(c.ctx, c.path("pool")); err != nil {
 		return nil, err
 	}
-	found, err := a.Vault.Store.Grants(c.ctx, c.path("pool"), c.query["after"], limit)
+	found, err := a.Vault.Held.Grants(c.ctx, vault.Filter{Pool: c.path("pool"), After: c.query["after"], Limit: limit})
 	l := listOf(found, grant)
 	if len(found) == limit {
 		l.Next = found[limit-1].ID
