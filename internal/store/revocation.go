@@ -165,7 +165,8 @@ func revocationList(ctx context.Context, q querier, text string, args ...any) ([
 
 // Pending implements [vault.Revocations].
 func (s Vault) Pending(ctx context.Context, pool, after string, limit int) ([]vault.Revocation, error) {
-	return revocationList(ctx, s.DB.read, `SELECT `+revocationColumns+` FROM revocations WHERE pool = $1 AND grant_id > $2 ORDER BY grant_id, version LIMIT $3`, pool, after, limit)
+	const id = `grant_id || '.' || CAST(version AS TEXT)` // [vault.Revocation.ID]
+	return revocationList(ctx, s.DB.read, `SELECT `+revocationColumns+` FROM revocations WHERE pool = $1 AND `+id+` > $2 ORDER BY `+id+` LIMIT $3`, pool, after, limit)
 }
 
 // TakeRevocations implements [vault.Revocations].

@@ -45,6 +45,10 @@ type Revocation struct {
 	LastError  string    // why the last one did
 }
 
+// ID names the revocation: one grant may have several, when it moved to another
+// account before.
+func (r Revocation) ID() string { return fmt.Sprintf("%s.%d", r.GrantID, r.Version) }
+
 func (r Revocation) place() keys.Place {
 	// That of the grant: nothing has to be opened to take a grant away. Ids of grants are never used again.
 	return Grant{ID: r.GrantID, Pool: r.Pool, Provider: r.Provider, User: r.User, Version: r.Version}.place()
@@ -54,8 +58,7 @@ func (r Revocation) place() keys.Place {
 // [Store] or with what the grant belonged to, and when its tokens are replaced
 // by those of another account.
 type Revocations interface {
-	// Pending returns at most limit revocations of a pool after the grant with the given id ("" for the first), by
-	// the grant's id.
+	// Pending returns at most limit revocations of a pool after the one with the given id ("" for the first), by id.
 	Pending(ctx context.Context, pool, after string, limit int) ([]Revocation, error)
 	// TakeRevocations returns at most limit revocations of all pools that are due at now, and puts them off until
 	// then: meanwhile nobody else gets them.

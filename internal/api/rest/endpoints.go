@@ -87,8 +87,14 @@ func (a *API) endpoints() []endpoint {
 		{get, "/workload-pools/{pool}/providers/{provider}", "getProvider", "credential providers", "Show a credential provider", operators, nil, nil, ok, providerJSON{}, a.getProvider},
 		{put, "/workload-pools/{pool}/providers/{provider}", "updateProvider", "credential providers", "Replace a credential provider's settings", operators, nil, providerSettings{}, ok, providerJSON{}, a.updateProvider},
 		{del, "/workload-pools/{pool}/providers/{provider}", "deleteProvider", "credential providers", "Delete a credential provider and all grants to it", operators, nil, nil, nothing, nil, a.deleteProvider},
-		{get, "/workload-pools/{pool}/grants", "listGrants", "grants", "List the grants in a pool", operators, page, nil, ok, list[grantJSON]{}, a.listGrants},
-		{del, "/workload-pools/{pool}/grants/{grant}", "deleteGrant", "grants", "Delete a grant with its delegations", operators, nil, nil, nothing, nil, a.deleteGrant},
+
+		{get, "/workload-pools/{pool}/grants", "listGrants", "grants", "List the grants in a pool", operators, grantQuery, nil, ok, list[grantJSON]{}, a.listGrants},
+		{get, "/workload-pools/{pool}/grants/{grant}", "getGrant", "grants", "Show a grant", operators, nil, nil, ok, grantJSON{}, a.getGrant},
+		{del, "/workload-pools/{pool}/grants/{grant}", "deleteGrant", "grants", "Delete a grant with its delegations; its tokens are revoked at the third party", operators, nil, nil, nothing, nil, a.deleteGrant},
+		{get, "/workload-pools/{pool}/delegations", "listDelegations", "grants", "List which workloads may use whose grants", operators, delegationQuery, nil, ok, list[delegationJSON]{}, a.listDelegations},
+		{get, "/workload-pools/{pool}/delegations/{delegation}", "getDelegation", "grants", "Show a delegation", operators, nil, nil, ok, delegationJSON{}, a.getDelegation},
+		{del, "/workload-pools/{pool}/delegations/{delegation}", "deleteDelegation", "grants", "Delete a delegation, and its grant when no other workload may use it", operators, nil, nil, nothing, nil, a.deleteDelegation},
+		{get, "/workload-pools/{pool}/revocations", "listRevocations", "grants", "List what is still to be revoked at third parties", operators, page, nil, ok, list[revocationJSON]{}, a.listRevocations},
 
 		{get, "/workload-pools/{pool}/agents", "listAgents", "agents", "List a pool's agents", operators, nil, nil, ok, list[agentJSON]{}, a.listAgents},
 		{post, "/workload-pools/{pool}/agents", "deployAgent", "agents", "Deploy an agent, or a new version of it", operators, nil, newAgent{}, created, agentJSON{}, a.deployAgent},
