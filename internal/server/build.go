@@ -232,6 +232,7 @@ func (s *Server) build(ctx context.Context) error {
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	loginPages.Mount(mux)
 	home.Mount(mux)
+	(&account.Agents{Base: accounts, Vault: tokenVault, Words: scopesInWords(providers)}).Mount(mux)
 	external.Mount(mux)
 	security.Mount(mux)
 	openid.Mount(mux)
