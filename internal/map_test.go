@@ -75,6 +75,7 @@ var table = []row{
 	{"internal/broker", 31, ""},
 	{"internal/signin/signintest", 31, "github.com/google/go-cmp"},
 	{"internal/registration", 31, ""},
+	{"internal/notice", 32, ""},
 
 	{"internal/store", 40, "github.com/maypok86/otter/v2 github.com/jackc/pgx/v5 github.com/pressly/goose/v3 modernc.org/sqlite"},
 	{"internal/poolpage", 39, ""},

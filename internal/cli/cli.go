@@ -38,6 +38,7 @@ type commands struct {
 	Grant      grantCommand      `cmd:"" help:"What users gave credential providers, and revoking it."`
 	Delegation delegationCommand `cmd:"" help:"Which workloads may use whose grants."`
 	Revocation revocationCommand `cmd:"" help:"What is still to be revoked at third parties."`
+	Webhook    webhookCommand    `cmd:"" help:"Who is told of what happens to authorizations and grants."`
 	Audit      auditCommand      `cmd:"" help:"Read the audit log."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }

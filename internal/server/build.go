@@ -31,6 +31,7 @@ import (
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/notice"
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/outbound"
@@ -60,6 +61,7 @@ type Server struct {
 	keeper   keeper
 	recovery *recovery.Recovery
 	notifier *backchannel.Notifier
+	teller   *notice.Teller
 	revoking outbox.Worker[vault.Revocation]
 }
 
@@ -222,8 +224,13 @@ func (s *Server) build(ctx context.Context) error {
 	s.notifier = &backchannel.Notifier{
 		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
 	}
+	webhooks := &notice.Registry{Store: store.Webhooks{DB: db}, Sealer: ring, Sender: out, Guard: s.guard, Now: c.Now}
+	s.teller = &notice.Teller{
+		Webhooks: store.Webhooks{DB: db}, Outbox: store.Webhooks{DB: db}, Audit: store.Audit{DB: db}, Sealer: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Logger: log, Now: c.Now,
+	}
 	s.keeper = keeper{
-		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		deliveries: s.teller.Sweep,
+		pools:      pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -247,7 +254,8 @@ func (s *Server) build(ctx context.Context) error {
 		Federation: federated, Identities: identities,
 		Keys:      ring,
 		Workloads: workloads, Providers: providers,
-		Vault: tokenVault, Broker: credentials, Flow: flow,
+		Webhooks: webhooks,
+		Vault:    tokenVault, Broker: credentials, Flow: flow,
 		Agents: agents, Fleet: s.fleet,
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)

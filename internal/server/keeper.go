@@ -24,6 +24,7 @@ type keeper struct {
 	attempts   signin.Attempts
 	identities idp.Logins
 	letters    func(context.Context) error // removes those whose time is over
+	deliveries func(context.Context) error // removes those of webhooks that ended long ago
 	ring       *keys.Ring
 	vault      *vault.Vault
 	followers  map[string]func([]jwt.Key) // by owner: who signs with its keys
@@ -59,6 +60,7 @@ func (k keeper) chores(ctx context.Context) {
 		{"ended sessions removed", k.sweep},
 		{"unfinished logins removed", k.sweepAttempts},
 		{"old letters removed", k.letters},
+		{"old webhook deliveries removed", k.deliveries},
 		{"unfinished logins at identity providers removed", k.sweepFederated},
 		{"signing keys rotated", k.rotate},
 		{"former signing keys removed", k.ring.Sweep},

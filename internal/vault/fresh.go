@@ -285,7 +285,7 @@ func (v *Vault) markReauthorize(ctx context.Context, p guard.Permit, g Grant, le
 	if g.Sealed, err = v.Sealer.Seal(ctx, g.place(), plain); err != nil {
 		return Grant{}, err
 	}
-	if err := v.replace(ctx, p.Failed(reason), g, lease); err != nil {
+	if err := v.replace(ctx, p.Failed(reason).Detail(map[string]string{"issuer": g.User.Issuer, "subject": g.User.Subject}), g, lease); err != nil {
 		return Grant{}, err
 	}
 	return Grant{}, reauthorizationRequired(g)

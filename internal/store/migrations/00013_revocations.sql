@@ -79,7 +79,41 @@ CREATE TABLE former_providers (
   sealed_secret BYTEA NOT NULL
 );
 
+-- Who is told of what happens in a workload pool, how far in the audit log he has been told, and what is still to be
+-- delivered or was lately.
+CREATE TABLE webhooks (
+  id       TEXT PRIMARY KEY,
+  pool     TEXT NOT NULL REFERENCES workload_pools (name) ON DELETE CASCADE,
+  url      TEXT NOT NULL,
+  events   TEXT NOT NULL,
+  sealed   BYTEA NOT NULL,
+  disabled TEXT NOT NULL,
+  told     BIGINT NOT NULL,
+  taken    BIGINT NOT NULL,
+  created  BIGINT NOT NULL
+);
+CREATE INDEX webhooks_pool ON webhooks (pool, id);
+CREATE TABLE webhook_deliveries (
+  id         TEXT PRIMARY KEY,
+  webhook_id TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+  pool       TEXT NOT NULL,
+  event      TEXT NOT NULL,
+  payload    TEXT NOT NULL,
+  state      TEXT NOT NULL,
+  attempts   BIGINT NOT NULL,
+  status     BIGINT NOT NULL,
+  last_error TEXT NOT NULL,
+  created    BIGINT NOT NULL,
+  due        BIGINT NOT NULL,
+  updated    BIGINT NOT NULL
+);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due) WHERE state = 'pending';
+CREATE INDEX webhook_deliveries_ended ON webhook_deliveries (updated) WHERE state <> 'pending';
+CREATE INDEX webhook_deliveries_webhook ON webhook_deliveries (webhook_id, created);
+
 -- +goose Down
+DROP TABLE webhook_deliveries;
+DROP TABLE webhooks;
 DROP TABLE former_providers;
 DROP TABLE revocations;
 DROP INDEX grants_user;
