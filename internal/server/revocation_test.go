@@ -1,14 +1,19 @@
 package server_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/apiclient"
 	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/server"
 )
 
 // upstream waits until the audit log tells what became of n grants at the third
@@ -126,5 +131,90 @@ func TestPeopleTakeBackWhatTheyGave(t *testing.T) {
 	}
 	if e := w.upstream(1)[0]; e.Detail["cause"] != "grant.delete" || e.Detail["subject"] != w.subject["zhangsan"] {
 		t.Errorf("recorded: %+v", e)
+	}
+}
+
+// TestEventsAreToldByStreamAndByWebhook follows one authorization from its
+// completion to the end of the grant, in both ways.
+func TestEventsAreToldByStreamAndByWebhook(t *testing.T) {
+	heard := make(chan string, 10)
+	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		var e struct{ Type string }
+		if err := json.NewDecoder(r.Body).Decode(&e); err != nil || r.Header.Get("Webhook-Signature") == "" {
+			t.Errorf("a delivery: %v", err)
+		}
+		heard <- e.Type
+		rw.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(hook.Close)
+	w := newWorld(t, func(c *server.Config) { c.AllowOutbound = append(c.AllowOutbound, hook.Listener.Addr().String()) })
+	var made struct{ ID, Secret string }
+	w.make("/workload-pools/default/webhooks", fmt.Sprintf(`{"url":%q}`, hook.URL), &made)
+	if !strings.HasPrefix(made.Secret, "whsec_") {
+		t.Errorf("the secret is %q", made.Secret)
+	}
+	stream := w.events("/workload-pools/default/events", "")
+	zhangsan := w.person("zhangsan").logIn()
+	a := w.wat("a", "zhangsan")
+	zhangsan.authorize(w.link(a).URL)
+	w.clear(a)
+	want := []string{"authorization.completed", "grant.revoked"}
+	var last string
+	for _, kind := range want {
+		e := stream()
+		if e.Name != kind || !strings.Contains(string(e.Data), w.subject["zhangsan"]) {
+			t.Errorf("streamed: %s %s", e.Name, e.Data)
+		}
+		if last == "" {
+			last = e.ID
+		}
+	}
+	if e := w.events("/workload-pools/default/events", last)(); e.Name != "grant.revoked" {
+		t.Errorf("after %s: %s", last, e.Name)
+	}
+	told := map[string]bool{} // in no order
+	for range len(want) + 1 {
+		select {
+		case kind := <-heard:
+			told[kind] = true
+		case <-time.After(20 * time.Second):
+			t.Fatalf("told only %v", told)
+		}
+	}
+	for _, kind := range append(want, "webhook.ping") {
+		if !told[kind] {
+			t.Errorf("not told of %s", kind)
+		}
+	}
+	var shown struct{ Secret string }
+	must(t, json.Unmarshal([]byte(w.api("GET", "/workload-pools/default/webhooks/"+made.ID, w.operator, "").body), &shown))
+	if shown.Secret != "" || strings.Contains(w.log.String(), made.Secret) {
+		t.Error("the secret is shown again")
+	}
+	if got := w.api("GET", "/workload-pools/default/events", a, ""); got.status != http.StatusForbidden {
+		t.Errorf("an agent follows events: %d", got.status)
+	}
+}
+
+// events follows a stream, after the event with the given id if there is one.
+func (w *world) events(path, after string) (next func() apiclient.Event) {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.url+"/api/v1"+path, nil)
+	must(w.t, err)
+	r.Header.Set("Authorization", "Bearer "+w.operator)
+	if after != "" {
+		r.Header.Set("Last-Event-ID", after)
+	}
+	res, err := http.DefaultTransport.RoundTrip(r)
+	must(w.t, err)
+	w.t.Cleanup(func() { _ = res.Body.Close() })
+	if res.StatusCode != http.StatusOK {
+		w.t.Fatalf("%s: status %d", path, res.StatusCode)
+	}
+	stream := apiclient.NewEvents(res.Body)
+	return func() apiclient.Event {
+		e, err := stream.Next()
+		must(w.t, err)
+		return e
 	}
 }
