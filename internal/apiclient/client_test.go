@@ -39,9 +39,9 @@ func serve(t *testing.T, handle http.HandlerFunc) *apiclient.Client {
 
 // TestCalls holds each call to what it sends.
 func TestCalls(t *testing.T) {
-	provider := apiclient.ProviderSettings{Vendor: "feishu", ClientID: "cli_1", ClientSecret: secret.FromString("s3cret"), Scopes: []string{"a", "b"},
+	provider := apiclient.ProviderSettings{Vendor: "feishu", ClientID: "cli_1", Scopes: []string{"a", "b"},
 		Endpoints: vendor.Endpoints{Token: "http://127.0.0.1:1/token"}}
-	const providerJSON = `"vendor":"feishu","clientId":"cli_1","clientSecret":"s3cret","scopes":["a","b"],"endpoints":{"token":"http://127.0.0.1:1/token"}`
+	const providerJSON = `"vendor":"feishu","clientId":"cli_1","scopes":["a","b"],"endpoints":{"token":"http://127.0.0.1:1/token"},"clientSecret":"s3cret"`
 	tests := []struct {
 		name string
 		call func(context.Context, *apiclient.Client) error
@@ -66,11 +66,11 @@ func TestCalls(t *testing.T) {
 			return err
 		}, "POST /api/v1/user-pools/people/clients/cli_1/secret", ""},
 		{"CreateProvider", func(ctx context.Context, c *apiclient.Client) error {
-			_, err := c.CreateProvider(ctx, "default", "feishu_oauth", provider)
+			_, err := c.CreateProvider(ctx, "default", "feishu_oauth", provider, secret.FromString("s3cret"))
 			return err
 		}, "POST /api/v1/workload-pools/default/providers", `{"name":"feishu_oauth",` + providerJSON + `}`},
 		{"UpdateProvider", func(ctx context.Context, c *apiclient.Client) error {
-			_, err := c.UpdateProvider(ctx, "default", "feishu_oauth", provider)
+			_, err := c.UpdateProvider(ctx, "default", "feishu_oauth", provider, secret.FromString("s3cret"))
 			return err
 		}, "PUT /api/v1/workload-pools/default/providers/feishu_oauth", `{` + providerJSON + `}`},
 		{"LaunchAgent", func(ctx context.Context, c *apiclient.Client) error {

@@ -4,44 +4,12 @@ import (
 	"context"
 	"net/http"
 	"time"
-
-	"github.com/deputy-id/deputy/internal/secret"
-	"github.com/deputy-id/deputy/internal/vendor"
 )
 
 // WorkloadPool is a namespace of workloads and credential providers.
 type WorkloadPool struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
-}
-
-// Provider is a configured credential provider.
-type Provider struct {
-	Name        string           `json:"name"`
-	Vendor      string           `json:"vendor"`
-	Flow        string           `json:"flow"`
-	ClientID    string           `json:"clientId"`
-	Scopes      []string         `json:"scopes"`
-	Endpoints   vendor.Endpoints `json:"endpoints"`
-	CallbackURL string           `json:"callbackUrl"`
-}
-
-// ProviderSettings is what a provider is made from.
-type ProviderSettings struct {
-	Vendor       string
-	ClientID     string
-	ClientSecret secret.Text
-	Scopes       []string
-	Endpoints    vendor.Endpoints // replace the vendor's where set
-}
-
-type providerBody struct {
-	Name         string           `json:"name,omitempty"`
-	Vendor       string           `json:"vendor"`
-	ClientID     string           `json:"clientId"`
-	ClientSecret string           `json:"clientSecret,omitempty"`
-	Scopes       []string         `json:"scopes"`
-	Endpoints    vendor.Endpoints `json:"endpoints,omitzero"`
 }
 
 // Agent is an agent with what the runtime knows about it.
@@ -64,32 +32,6 @@ func (c *Client) WorkloadPools(ctx context.Context) ([]WorkloadPool, error) {
 	return all.Items, err
 }
 
-// Provider returns a credential provider.
-func (c *Client) Provider(ctx context.Context, pool, provider string) (Provider, error) {
-	var p Provider
-	err := c.call(ctx, http.MethodGet, path("workload-pools", pool, "providers", provider), nil, nil, &p)
-	return p, err
-}
-
-// CreateProvider makes a credential provider.
-func (c *Client) CreateProvider(ctx context.Context, pool, provider string, s ProviderSettings) (Provider, error) {
-	var made Provider
-	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "providers"), nil, s.body(provider), &made)
-	return made, err
-}
-
-// UpdateProvider replaces the settings of a credential provider; an empty
-// secret keeps the old one.
-func (c *Client) UpdateProvider(ctx context.Context, pool, provider string, s ProviderSettings) (Provider, error) {
-	var now Provider
-	err := c.call(ctx, http.MethodPut, path("workload-pools", pool, "providers", provider), nil, s.body(""), &now)
-	return now, err
-}
-
-func (s ProviderSettings) body(name string) providerBody {
-	return providerBody{name, s.Vendor, s.ClientID, s.ClientSecret.RevealString(), s.Scopes, s.Endpoints}
-}
-
 // LaunchAgent deploys the agent in a directory of the server's machine, or its
 // next version. An empty definition means the agentkit.yaml in the directory.
 func (c *Client) LaunchAgent(ctx context.Context, pool, directory, definition string) (Agent, error) {
@@ -100,6 +42,13 @@ func (c *Client) LaunchAgent(ctx context.Context, pool, directory, definition st
 	var made Agent
 	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "agents"), nil, in, &made)
 	return made, err
+}
+
+// Agents returns the agents of a pool with their states.
+func (c *Client) Agents(ctx context.Context, pool string) ([]Agent, error) {
+	var all list[Agent]
+	err := c.call(ctx, http.MethodGet, path("workload-pools", pool, "agents"), nil, nil, &all)
+	return all.Items, err
 }
 
 // Agent returns an agent and its state.

@@ -80,7 +80,7 @@ func newWorld(t *testing.T) *world {
 		must(t, store.Workloads{DB: db}.CreateWorkload(ctx, storetest.Permit(t, workload.ActionCreate, workload.Resource(a)), workload.Workload{Identity: a}))
 	}
 	must(t, store.Providers{DB: db}.CreateProvider(ctx, storetest.Permit(t, provider.ActionCreate, provider.Resource("default", "feishu")),
-		provider.Provider{ID: "prv_1", Pool: "default", Name: "feishu", Type: provider.TypeOAuth2, Scopes: scopes(t, "read"), SealedSecret: []byte{1}, Version: 1}))
+		provider.Provider{ID: "prv_1", Pool: "default", Name: "feishu", Type: provider.TypeOAuth2, Flow: provider.UserFederation, Scopes: scopes(t, "read"), SealedSecret: []byte{1}, Version: 1}))
 	w.grant, err = w.vault.NewGrant(ctx, "default", "feishu", zhang, vault.Grant{}, vendor.Account{}, vendor.Tokens{Access: secret.FromString("at_zhang"), TokenType: "Bearer"}, scopes(t, "read", "write", "admin"))
 	must(t, err)
 	a := consent.Authorization{ID: "auth_1", Pool: "default", Provider: "feishu", Workload: agentA, User: zhang, State: consent.Pending, LinkHash: "h", Sealed: []byte{1}, Version: 1}

@@ -145,9 +145,11 @@ type List struct {
 	Brand    Brand
 	Title    Text
 	Text     Text // may be empty
-	Alert    Text // what just happened; may be empty
+	Alert    Text // what just went wrong; may be empty
+	Said     Text // what just went well; may be empty
 	Sections []Section
 	Links    []Link
+	Targets  []string // addresses outside the site to which an answer may redirect; see [Headers]
 }
 
 // Section is a part of a [List].
@@ -163,6 +165,7 @@ type Section struct {
 type Row struct {
 	Title   Text
 	Mark    Text   // what is special about it, such as "this browser"; may be empty
+	Mood    Mood   // of the mark; the zero Mood is that of [OK]
 	Details []Text // small lines under the title
 	Links   []Link // to pages about it
 	Actions []Action
@@ -176,7 +179,9 @@ type Action struct {
 	Danger bool // it takes something away
 }
 
-func (l List) frame() frame { return frame{kind: "list", title: l.Title, brand: l.Brand} }
+func (l List) frame() frame {
+	return frame{kind: "list", title: l.Title, brand: l.Brand, targets: l.Targets}
+}
 
 // Passkey is a page on which the browser asks an authenticator to make a passkey
 // or to answer by one. It is the only kind of page with a script, which is a file

@@ -1,4 +1,4 @@
-// Package callback has the two pages of an authorization: the link that the agent shows, and the address that third parties redirect back to.
+// Package callback has the pages of authorizations and trials: the link that somebody opens, and the address that third parties redirect back to.
 package callback
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/trial"
 )
 
 // Path is where third parties redirect to: the redirect URI of every provider.
@@ -38,6 +39,7 @@ type Login interface {
 // Handler serves the pages.
 type Handler struct {
 	Flow   *consent.Flow
+	Trials *trial.Trials // which have the redirect URI of the providers that they try out
 	Login  Login
 	Site   *browser.Site
 	Pages  *browser.Pages
@@ -51,6 +53,8 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST /authorize", h.decide)
 	mux.HandleFunc("GET "+Path, h.finish)
 	mux.HandleFunc("GET "+resultPath, h.result)
+	mux.HandleFunc("GET "+trial.Path, h.openTrial)
+	mux.HandleFunc("GET "+trialResultPath, h.trialResult)
 	// Said here because the path is below that of the API, which would answer that there is nothing.
 	mux.HandleFunc(Path, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -125,7 +129,13 @@ func onlyLooking(r *http.Request) bool {
 // user's grant has already.
 func (h *Handler) ask(w http.ResponseWriter, r *http.Request, a consent.Authorization, id secret.Text) {
 	requestURI := consent.RequestURIPrefix + id.RevealString()
+	to, err := h.Flow.ReturnURL(r.Context(), a)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
 	h.Pages.Render(w, r, http.StatusOK, browser.Decision{
+		Targets: []string{to},
 		Title: browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用你的授权？"},
 		Who:   a.Workload.String(),
 		Text: browser.Text{
@@ -186,6 +196,15 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 	if err != nil || state == "" || len(state) > 200 || (query.Get("code") == "") == (query.Get("error") == "") || len(query.Get("code")) > 8192 {
 		h.fail(w, r, fault.New(fault.Invalid, "callback_malformed", "Missing authorization code or state: the third party sent parameters that do not make an answer").
 			WithFix("expected are \"state\" and one of \"code\" and \"error\" at %s; came: %s", Path, names(query)))
+		return
+	}
+	tried, err := h.Trials.Owner(r.Context(), secret.FromString(state))
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	if tried != "" {
+		h.finishTrial(w, r, tried, query)
 		return
 	}
 	cookie := markCookie(state)

@@ -19,12 +19,6 @@ type grantCommand struct {
 	Revoke grantRevoke `cmd:"" help:"Delete a grant with its delegations, and revoke its tokens at the third party."`
 }
 
-// inWorkloadPool names a workload pool.
-type inWorkloadPool struct {
-	remote
-	Pool string `help:"Name of the workload pool." default:"default"`
-}
-
 // heldBy narrows lists of grants and of delegations.
 type heldBy struct {
 	User     string `help:"Only of the user with this subject (usr_…)." placeholder:"ID"`

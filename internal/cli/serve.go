@@ -12,9 +12,9 @@ import (
 	"github.com/deputy-id/deputy/internal/server"
 )
 
-// serveCommand is deputy serve. Secrets have no flags, which every process list
-// shows: they come from files and the environment.
-type serveCommand struct {
+// serveSettings are the settings of deputy serve. Secrets have no flags, which
+// every process list shows: they come from files and the environment.
+type serveSettings struct {
 	Data              string   `help:"Directory for everything that is kept, ${default} by default." default:"deputy-data" env:"DEPUTY_DATA" placeholder:"DIR"`
 	Listen            string   `help:"Address of the identity service, ${default} by default." default:"127.0.0.1:8080" env:"DEPUTY_LISTEN" placeholder:"HOST:PORT"`
 	PublicURL         string   `name:"public-url" help:"The identity service as browsers see it; on loopback it follows from --listen." env:"DEPUTY_PUBLIC_URL" placeholder:"URL"`
@@ -31,6 +31,9 @@ type serveCommand struct {
 	LogFormat         string   `help:"Format of the log: ${enum}." enum:"json,text" default:"json" env:"DEPUTY_LOG_FORMAT"`
 	LogLevel          string   `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" env:"DEPUTY_LOG_LEVEL"`
 }
+
+// serveCommand is deputy serve.
+type serveCommand struct{ serveSettings }
 
 // rootKeyVariable holds a root key for those who keep no file.
 const rootKeyVariable = "DEPUTY_ROOT_KEY"

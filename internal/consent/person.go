@@ -194,7 +194,7 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 		return a, err
 	}
 	if cb.Code.Empty() {
-		failure := d.Entry.ExplainAuthorize(cb.Error, cb.Description)
+		failure := d.Entry.ExplainAuthorize(d.App.RedirectURI, cb.Error, cb.Description)
 		return f.fail(ctx, p, ActionExchange, a, failure.VendorCode, failure.Explanation)
 	}
 	// From here on the state parameter is used up: a second callback finds nothing.

@@ -177,7 +177,7 @@ func (s *setup) provider(ctx context.Context) error {
 		return fault.New(fault.Internal, "pool_missing", "the workload pool %q does not exist, and it always should", workloadPool)
 	}
 	settings := apiclient.ProviderSettings{
-		Vendor: "feishu", ClientID: appID, ClientSecret: secret.FromString(s.state.AppSecret), Scopes: providerScopes(),
+		Vendor: "feishu", ClientID: appID, Scopes: providerScopes(),
 		Endpoints: vendor.Endpoints{
 			Authorization: s.urls.sandbox + "/open-apis/authen/v1/authorize",
 			Token:         s.urls.sandbox + "/open-apis/authen/v2/oauth/token",
@@ -188,9 +188,9 @@ func (s *setup) provider(ctx context.Context) error {
 	_, err = s.api.Provider(ctx, workloadPool, providerName)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		_, err = s.api.CreateProvider(ctx, workloadPool, providerName, settings)
+		_, err = s.api.CreateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
 	case err == nil:
-		_, err = s.api.UpdateProvider(ctx, workloadPool, providerName, settings)
+		_, err = s.api.UpdateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
 	}
 	return err
 }

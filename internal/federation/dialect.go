@@ -170,7 +170,7 @@ func (d *dialect) openID(ctx context.Context, l idp.Login, t vendor.Tokens) (Ide
 		if err != nil {
 			return Identity{}, d.explain(err)
 		}
-		if info.Text("sub") != claims.Subject { // section 5.3.2
+		if info.Exact("sub") != claims.Subject { // section 5.3.2
 			return Identity{}, untrusted("%s tells about another person than the one who logged in", d.p.Label())
 		}
 		documents = append(documents, info)
@@ -214,7 +214,7 @@ func (d *dialect) plain(ctx context.Context, access secret.Text) (Identity, erro
 	}
 	m := d.p.Paths()
 	id := mapped(m, info)
-	id.Issuer, id.Subject = d.entry.Endpoints.UserInfo, info.Text(m.Subject)
+	id.Issuer, id.Subject = d.entry.Endpoints.UserInfo, info.Exact(m.Subject)
 	return id, nil
 }
 

@@ -232,7 +232,7 @@ func (i *Issuer) discover(ctx context.Context) (metadata, error) {
 	if err := wire.DecodeForeign(b, &doc); err != nil {
 		return doc, fault.Wrap(err, fault.Upstream, "issuer_invalid", "the answer at %s is not a discovery document", i.config.DiscoveryURL)
 	}
-	if !isDiscoveryURLOf(i.config.DiscoveryURL, doc.Issuer) {
+	if !IsDiscoveryURLOf(i.config.DiscoveryURL, doc.Issuer) {
 		return doc, fault.New(fault.Upstream, "issuer_invalid", "the discovery document at %s is that of another issuer", i.config.DiscoveryURL).
 			WithFix("use the discovery URL under the issuer itself; behind a proxy, check which public address the provider is told")
 	}
@@ -254,11 +254,11 @@ func (i *Issuer) get(ctx context.Context, url string) ([]byte, error) {
 	return b, nil
 }
 
-// isDiscoveryURLOf reports whether the metadata of issuer is at discovery
+// IsDiscoveryURLOf reports whether the metadata of issuer is at discovery
 // (OpenID Connect Discovery 1.0, section 4.3; RFC 8414, sections 3.1 and 3.3).
 // Without this check, whoever can put a document on any host could speak for
 // any issuer.
-func isDiscoveryURLOf(discovery, issuer string) bool {
+func IsDiscoveryURLOf(discovery, issuer string) bool {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return false

@@ -11,14 +11,26 @@ import (
 	"github.com/deputy-id/deputy/internal/vendor"
 )
 
-// Flow says how a provider obtains tokens.
+// Type is the kind of credential that a provider gives.
+type Type string
+
+// The types of providers.
+const (
+	TypeOAuth2 Type = "oauth2"  // OAuth 2.0 access tokens
+	TypeAPIKey Type = "api_key" // one key that the operator gave
+	TypeBasic  Type = "basic"   // one user name and password that the operator gave (RFC 7617)
+	TypeSTS    Type = "sts"     // temporary keys of a cloud's security token service
+)
+
+// Flow says how a provider of [TypeOAuth2] obtains tokens; the others have none.
 type Flow string
 
-// UserFederation is the three-legged flow: each user authorizes for himself.
-const UserFederation Flow = "USER_FEDERATION"
-
-// TypeOAuth2 is the type of providers that hand out OAuth 2.0 access tokens.
-const TypeOAuth2 = "oauth2"
+// The flows.
+const (
+	UserFederation Flow = "USER_FEDERATION" // the three-legged flow: each user authorizes for himself
+	M2M            Flow = "M2M"             // the agent acts for the client itself (RFC 6749, section 4.4)
+	OnBehalfOf     Flow = "ON_BEHALF_OF"    // the user is asserted to the third party, which asks nobody (RFC 8693, RFC 7523)
+)
 
 // The actions that permits are given for, all on [Resource].
 const (
@@ -44,14 +56,15 @@ type Provider struct {
 	ID           string // never reused, so that a provider made anew under an old name inherits nothing
 	Pool         string
 	Name         string
-	Type         string // TypeOAuth2
-	Vendor       string // id in the vendor catalogue
-	Flow         Flow
-	ClientID     string
-	SealedSecret []byte
+	Type         Type             // never changes
+	Vendor       string           // id in the vendor catalogue; of TypeOAuth2 only
+	Flow         Flow             // never changes
+	ClientID     string           // of TypeBasic the user name, of TypeSTS the access key's id
+	SealedSecret []byte           // the client secret, key, password or secret access key
 	Scopes       name.Scopes      // asked for when a request names none
 	Endpoints    vendor.Endpoints // replace the vendor's where set
-	Version      int64            // from 1; grows with each change
+	Options      Options
+	Version      int64 // from 1; grows with each change
 	Created      time.Time
 	Updated      time.Time
 }

@@ -1,7 +1,9 @@
 package provider
 
 import (
+	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -31,14 +33,15 @@ type Registry struct {
 
 // Settings is what an operator says about a provider.
 type Settings struct {
-	Type         string // "" means TypeOAuth2
+	Type         Type // "" means TypeOAuth2; on update, what it is
 	Vendor       string
-	Flow         Flow // "" means UserFederation
+	Flow         Flow // "" means UserFederation, if there is one at all; on update, what it is
 	ClientID     string
 	ClientSecret secret.Text // on update, empty keeps the old one
 	Scopes       name.Scopes
 	Endpoints    vendor.Endpoints
 	CallbackURL  string // may be left out; anything but Deputy's own callback is refused
+	Options      Options
 }
 
 // Create checks the settings and makes a provider.
@@ -50,16 +53,12 @@ func (r *Registry) Create(ctx context.Context, c name.Caller, pool, providerName
 	if err := name.Check("credential provider", providerName); err != nil {
 		return Provider{}, err
 	}
-	if s.ClientSecret.Empty() {
-		return Provider{}, fault.New(fault.Invalid, "client_secret_missing", "the provider has no client secret").
-			WithSource("clientSecret").WithFix("copy it from the third party's developer console")
-	}
 	now := r.Now().UTC()
 	made := Provider{ID: name.NewID("prv"), Pool: pool, Name: providerName, Version: 1, Created: now, Updated: now}
 	if err := r.apply(ctx, &made, s); err != nil {
 		return Provider{}, err
 	}
-	return made, r.Store.CreateProvider(ctx, p.With(providerName, made.Scopes, map[string]string{"vendor": made.Vendor}), made)
+	return made, r.Store.CreateProvider(ctx, p.With(providerName, made.Scopes, made.detail()), made)
 }
 
 // Update checks the settings and replaces those of an existing provider.
@@ -80,44 +79,27 @@ func (r *Registry) Update(ctx context.Context, c name.Caller, pool, providerName
 		}
 		defer s.ClientSecret.Clear()
 	}
+	s.Type, s.Flow = cmp.Or(s.Type, v.Type), cmp.Or(s.Flow, v.Flow)
 	v.Version++
 	v.Updated = r.Now().UTC()
 	if err := r.apply(ctx, &v, s); err != nil {
 		return Provider{}, err
 	}
-	return v, r.Store.UpdateProvider(ctx, p.With(providerName, v.Scopes, map[string]string{"vendor": v.Vendor}), v)
+	return v, r.Store.UpdateProvider(ctx, p.With(providerName, v.Scopes, v.detail()), v)
 }
 
 // apply validates s and writes it into v, whose identity and version are set.
 func (r *Registry) apply(ctx context.Context, v *Provider, s Settings) error {
-	if s.Type != "" && s.Type != TypeOAuth2 {
-		return fault.New(fault.Invalid, "provider_type_unknown", "there is no provider type %q", name.Clip(s.Type, 40)).WithSource("type").WithFix("use %q", TypeOAuth2)
-	}
-	if s.Flow == "" {
-		s.Flow = UserFederation
-	}
-	if s.Flow != UserFederation {
-		return fault.New(fault.Invalid, "flow_unknown", "there is no flow %q", name.Clip(string(s.Flow), 40)).WithSource("flow").WithFix("use %q", UserFederation)
-	}
-	if s.ClientID == "" || len(s.ClientID) > 512 {
-		return fault.New(fault.Invalid, "client_id_invalid", "the client id is empty or too long").WithSource("clientId").
-			WithFix("copy it from the third party's developer console")
-	}
-	if s.CallbackURL != "" && s.CallbackURL != r.CallbackURL {
-		return fault.New(fault.Invalid, "callback_url_wrong", "%q is not the address to which third parties must send people back", name.Clip(s.CallbackURL, 200)).
-			WithSource("callbackUrl").WithFix("leave it out, and register %s at the third party: it points at Deputy, never at an agent or its runtime", r.CallbackURL)
-	}
-	entry, err := r.Catalogue.Lookup(s.Vendor)
-	if err != nil {
+	s = s.withDefaults()
+	if err := r.check(s); err != nil {
 		return err
 	}
-	if _, err := entry.With(s.Endpoints); err != nil {
-		return err
+	if v.Type != "" && (v.Type != s.Type || v.Flow != s.Flow) {
+		return fault.New(fault.Invalid, "provider_type_fixed", "credential provider %q is of type %s and stays so", v.Name, strings.TrimSpace(string(v.Type)+" "+string(v.Flow))).
+			WithSource("type").WithFix("create another one for the other kind of credential")
 	}
-	if err := entry.CheckScopes(s.Scopes); err != nil {
-		return err
-	}
-	v.Type, v.Vendor, v.Flow, v.ClientID, v.Scopes, v.Endpoints = TypeOAuth2, s.Vendor, s.Flow, s.ClientID, s.Scopes, s.Endpoints
+	v.Type, v.Vendor, v.Flow, v.ClientID, v.Scopes, v.Endpoints, v.Options = s.Type, s.Vendor, s.Flow, s.ClientID, s.Scopes, s.Endpoints, s.Options
+	var err error
 	v.SealedSecret, err = r.Sealer.Seal(ctx, v.place(), s.ClientSecret)
 	return err
 }
@@ -129,6 +111,15 @@ func (r *Registry) Delete(ctx context.Context, c name.Caller, pool, providerName
 		return err
 	}
 	return r.Store.DeleteProvider(ctx, p.With(providerName, name.Scopes{}, nil), pool, providerName)
+}
+
+// detail is what the audit log tells of a change.
+func (v Provider) detail() map[string]string {
+	d := map[string]string{"type": string(v.Type)}
+	if v.Vendor != "" {
+		d["vendor"] = v.Vendor
+	}
+	return d
 }
 
 func (v Provider) place() keys.Place {
@@ -143,38 +134,44 @@ type Dialect struct {
 	client   *vendor.Client
 }
 
-// Dialect opens the provider's secret and returns what is needed to speak for
-// it. The permit is the one for the step that needs it.
-func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerName string) (Dialect, error) {
+// Secret opens the secret of v, which the caller clears when it is done. The
+// permit is the one for the step that needs it.
+func (r *Registry) Secret(ctx context.Context, p guard.Permit, v Provider) (secret.Text, error) {
 	if p.Caller().Kind == name.Nobody {
-		return Dialect{}, fault.New(fault.Internal, "permit_missing", "a provider's secret was asked for without a permit")
+		return secret.Text{}, fault.New(fault.Internal, "permit_missing", "a provider's secret was asked for without a permit")
 	}
+	return r.Sealer.Open(ctx, v.place(), v.SealedSecret)
+}
+
+// Dialect opens the provider's secret and returns what is needed to speak for
+// it. The permit is the one for the step that needs it. A provider that is not
+// of TypeOAuth2 speaks none: that is a fault of kind Invalid with code
+// "provider_type_wrong".
+func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerName string) (Dialect, error) {
 	v, err := r.Store.Provider(ctx, pool, providerName)
 	if err != nil {
 		return Dialect{}, err
 	}
-	return r.dialect(ctx, v)
+	return r.dialect(ctx, p, v)
 }
 
 // DialectOf is Dialect for the provider that had that id when it had that name:
 // also one that was deleted since, as long as there is something to revoke.
 func (r *Registry) DialectOf(ctx context.Context, p guard.Permit, pool, providerName, id string) (Dialect, error) {
-	d, err := r.Dialect(ctx, p, pool, providerName)
-	if err == nil && d.Provider.ID == id {
-		return d, nil
+	v, err := r.Store.Provider(ctx, pool, providerName)
+	if fault.Is(err, fault.NotFound) || (err == nil && v.ID != id) {
+		v, err = r.Store.FormerProvider(ctx, id)
 	}
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return Dialect{}, err
-	}
-	d.App.ClientSecret.Clear()
-	v, err := r.Store.FormerProvider(ctx, id)
 	if err != nil {
 		return Dialect{}, err
 	}
-	return r.dialect(ctx, v)
+	return r.dialect(ctx, p, v)
 }
 
-func (r *Registry) dialect(ctx context.Context, v Provider) (Dialect, error) {
+func (r *Registry) dialect(ctx context.Context, p guard.Permit, v Provider) (Dialect, error) {
+	if v.Type != TypeOAuth2 {
+		return Dialect{}, fault.New(fault.Invalid, "provider_type_wrong", "credential provider %q is of type %s, and this is for %s", v.Name, v.Type, TypeOAuth2)
+	}
 	entry, err := r.Catalogue.Lookup(v.Vendor)
 	if err != nil {
 		return Dialect{}, err
@@ -182,7 +179,8 @@ func (r *Registry) dialect(ctx context.Context, v Provider) (Dialect, error) {
 	if entry, err = entry.With(v.Endpoints); err != nil {
 		return Dialect{}, err
 	}
-	clientSecret, err := r.Sealer.Open(ctx, v.place(), v.SealedSecret)
+	entry.Authorize.Params = v.Options.params(entry.Authorize.Params)
+	clientSecret, err := r.Secret(ctx, p, v)
 	if err != nil {
 		return Dialect{}, err
 	}
@@ -215,6 +213,10 @@ func (d Dialect) AuthorizeURL(a Ask) (string, error) {
 func (d Dialect) Exchange(ctx context.Context, code, codeVerifier secret.Text) (vendor.Tokens, error) {
 	return d.client.Exchange(ctx, d.Entry, d.App, code, codeVerifier)
 }
+
+// Probe finds out, without a person, whether the third party is there and
+// knows the client; see [vendor.Client.Probe].
+func (d Dialect) Probe(ctx context.Context) error { return d.client.Probe(ctx, d.Entry, d.App) }
 
 // Refresh redeems a refresh token, which most vendors let be used only once.
 func (d Dialect) Refresh(ctx context.Context, refresh secret.Text) (vendor.Tokens, error) {

@@ -32,6 +32,7 @@ import (
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/notice"
+	"github.com/deputy-id/deputy/internal/obtain"
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/outbound"
@@ -44,6 +45,7 @@ import (
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/spool"
 	"github.com/deputy-id/deputy/internal/store"
+	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
@@ -162,7 +164,7 @@ func (s *Server) build(ctx context.Context) error {
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn, Recovery: s.recovery}
 	accounts := account.Base{Base: base, Logins: logins}
 	security := &account.Security{Base: accounts, SignIn: signIn}
-	home := &account.Home{Base: accounts, Clients: pools, Sessions: pools, Consents: pools, Guard: s.guard}
+	home := &account.Home{Base: accounts, Clients: pools, Sessions: pools, Consents: pools, Guard: s.guard, Factors: factors}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring,
 		Pushed: pools, Assertions: pools, Registrations: pools, Outbound: out, Throttle: signIn.Throttle, ClientThrottle: signin.NewThrottle(c.Now), Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
@@ -184,6 +186,7 @@ func (s *Server) build(ctx context.Context) error {
 	federated := &federation.Federation{
 		PublicURL: c.PublicURL, Store: identities, Users: pools, Sealer: ring, Guard: s.guard, Catalogue: catalogue, Outbound: out, Now: c.Now,
 	}
+	home.Federation, openid.Upstream = federated, federated
 	external := &idppage.Handler{Login: loginPages, Federation: federated}
 	loginPages.Choices = external.Choices
 	grants := store.Vault{DB: db}
@@ -200,7 +203,10 @@ func (s *Server) build(ctx context.Context) error {
 		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
 	}
-	credentials := &broker.Broker{Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow}
+	trials := &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Sealer: ring, Providers: providers, PublicURL: c.PublicURL, Logger: log, Now: c.Now}
+	credentials := &broker.Broker{
+		Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow, Other: &obtain.Kinds{Providers: providers, Outbound: out, Now: c.Now},
+	}
 
 	// The runtime: agents and the way in to them.
 	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
@@ -229,8 +235,7 @@ func (s *Server) build(ctx context.Context) error {
 		Webhooks: store.Webhooks{DB: db}, Outbox: store.Webhooks{DB: db}, Audit: store.Audit{DB: db}, Sealer: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Logger: log, Now: c.Now,
 	}
 	s.keeper = keeper{
-		deliveries: s.teller.Sweep,
-		pools:      pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, trials: trials.Sweep, deliveries: s.teller.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -244,7 +249,7 @@ func (s *Server) build(ctx context.Context) error {
 	security.Mount(mux)
 	openid.Mount(mux)
 	(&scim.Handler{PublicURL: c.PublicURL, Pools: pools, Tokens: pools, Roster: people, Log: log}).Mount(mux)
-	(&callback.Handler{Flow: flow, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
+	(&callback.Handler{Flow: flow, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
@@ -253,9 +258,8 @@ func (s *Server) build(ctx context.Context) error {
 		Clients: pools, Registrations: pools,
 		Federation: federated, Identities: identities,
 		Keys:      ring,
-		Workloads: workloads, Providers: providers,
-		Webhooks: webhooks,
-		Vault:    tokenVault, Broker: credentials, Flow: flow,
+		Workloads: workloads, Providers: providers, Trials: trials, Webhooks: webhooks,
+		Vault: tokenVault, Broker: credentials, Flow: flow,
 		Agents: agents, Fleet: s.fleet,
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)

@@ -107,7 +107,7 @@ func TestTheBrowserLeavesDuringTheExchange(t *testing.T) {
 	}()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for w.feishu.Calls()[feishu.OpExchange] == 0 {
+	for w.exchanges() == 0 {
 		<-tick.C
 	}
 	if got := w.state(token, asks.ID); got.State != string(consent.Exchanging) {
@@ -148,7 +148,7 @@ func TestOneOfManyCallbacksCounts(t *testing.T) {
 	if answers["303 See Other"] != 1 || answers["410 Gone"] != 11 {
 		t.Errorf("answers: %v", answers)
 	}
-	if n := w.feishu.Calls()[feishu.OpExchange]; n != 1 {
+	if n := w.exchanges(); n != 1 {
 		t.Errorf("%d exchanges reached Feishu", n)
 	}
 	if got := w.ask(token, "feishu_oauth"); w.owner(got.Credential.AccessToken) != "zhangsan" {
@@ -210,7 +210,7 @@ func TestNoRecordNoCredential(t *testing.T) {
 		}
 		leaks(t, got, ready)
 	}
-	if n := w.feishu.Calls()[feishu.OpExchange]; n != 1 {
+	if n := w.exchanges(); n != 1 {
 		t.Errorf("%d exchanges reached Feishu", n)
 	}
 	repair()

@@ -25,6 +25,7 @@ type keeper struct {
 	identities idp.Logins
 	letters    func(context.Context) error // removes those whose time is over
 	deliveries func(context.Context) error // removes those of webhooks that ended long ago
+	trials     func(context.Context) error // as above
 	ring       *keys.Ring
 	vault      *vault.Vault
 	followers  map[string]func([]jwt.Key) // by owner: who signs with its keys
@@ -61,6 +62,7 @@ func (k keeper) chores(ctx context.Context) {
 		{"unfinished logins removed", k.sweepAttempts},
 		{"old letters removed", k.letters},
 		{"old webhook deliveries removed", k.deliveries},
+		{"old trials of credential providers removed", k.trials},
 		{"unfinished logins at identity providers removed", k.sweepFederated},
 		{"signing keys rotated", k.rotate},
 		{"former signing keys removed", k.ring.Sweep},

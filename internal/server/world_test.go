@@ -77,6 +77,7 @@ type world struct {
 	subject  map[string]string
 	keys     map[string][]jwt.Key // signing keys, by owner
 	minter   *workload.Tokens
+	probes   int64
 }
 
 // newWorld starts a world; change, if not nil, edits the configuration.
@@ -138,7 +139,12 @@ func (w *world) setUp() {
 		w.make("/workload-pools/default/workloads", fmt.Sprintf(`{"name":%q}`, agent), nil)
 	}
 	w.make("/workload-pools/default/providers", w.provider("feishu_oauth", readDoc, "offline_access"), nil)
+	w.probes = w.feishu.Calls()[feishu.OpExchange]
 }
+
+// exchanges counts the exchanges that reached Feishu since the provider was
+// saved and probed.
+func (w *world) exchanges() int64 { return w.feishu.Calls()[feishu.OpExchange] - w.probes }
 
 // provider is the body that makes a credential provider at the sandbox.
 func (w *world) provider(providerName string, scopes ...string) string {

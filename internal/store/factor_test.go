@@ -16,19 +16,24 @@ import (
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
-// addOwners makes the users that the suite of the factors' stores wants.
-func addOwners(t *testing.T, db *store.DB) {
+// addPools makes the pools staff and guests.
+func addPools(t *testing.T, db *store.DB) {
 	t.Helper()
-	pools := store.UserPools{DB: db}
 	for _, pool := range []string{"staff", "guests"} {
 		p := userpool.Pool{Name: pool, CreatedAt: time.UnixMilli(1)}
-		if err := pools.CreatePool(t.Context(), storetest.Permit(t, userpool.ActionCreatePool, p.Resource()), p); err != nil {
+		if err := (store.UserPools{DB: db}).CreatePool(t.Context(), storetest.Permit(t, userpool.ActionCreatePool, p.Resource()), p); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// addOwners makes the users that the suite of the factors' stores wants.
+func addOwners(t *testing.T, db *store.DB) {
+	t.Helper()
+	addPools(t, db)
 	for _, o := range []factor.Owner{factortest.Zhang, factortest.Li, factortest.Foreign} {
 		u := userpool.User{ID: o.UserID, Pool: o.Pool, UserName: o.UserID, CreatedAt: time.UnixMilli(1)}
-		if err := pools.CreateUser(t.Context(), storetest.Permit(t, userpool.ActionCreateUser, u.Resource()), u); err != nil {
+		if err := (store.UserPools{DB: db}).CreateUser(t.Context(), storetest.Permit(t, userpool.ActionCreateUser, u.Resource()), u); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/workload"
 )
@@ -50,10 +51,11 @@ func delegationInto(d *vault.Delegation) []any {
 	return []any{&d.ID, &d.GrantID, scopesText{&d.Scopes}, timeMS{&d.Created}, timeMS{&d.Updated}}
 }
 
-// findDelegatedText needs neither provider nor workload: without them there
-// could be no delegation, as the foreign keys have it.
-const findDelegatedText = `SELECT ` + grantColumns + `, d.id, d.grant_id, d.scopes, d.created, d.updated
+// findDelegatedText needs no workload: without it there could be no delegation,
+// as the foreign keys have it. Of the provider it needs who may use it.
+const findDelegatedText = `SELECT ` + grantColumns + `, d.id, d.grant_id, d.scopes, d.created, d.updated, p.options
 	FROM grants g JOIN delegations d ON d.grant_id = g.id AND d.pool = g.pool AND d.workload = $5
+	JOIN providers p ON p.pool = g.pool AND p.name = g.provider
 	WHERE g.pool = $1 AND g.provider = $2 AND g.issuer = $3 AND g.subject = $4`
 
 // FindDelegated implements [broker.Store].
@@ -82,18 +84,30 @@ func (s Vault) readDelegated(ctx context.Context, w name.Workload, providerName 
 	found := delegated{delegation: vault.Delegation{Workload: w}}
 	ctx, cancel := s.DB.bounded(ctx)
 	defer cancel()
-	err := s.DB.findDelegated.QueryRowContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name).Scan(append(grantInto(&found.grant), delegationInto(&found.delegation)...)...)
+	into := append(grantInto(&found.grant), delegationInto(&found.delegation)...)
+	var options string
+	err := s.DB.findDelegated.QueryRowContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name).Scan(append(into, &options)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return delegated{}, err
 	}
-	return found, unavailable(err)
+	if err != nil || options == "{}" { // as it is nearly always: nobody is kept from it
+		return found, unavailable(err)
+	}
+	var o provider.Options
+	if err := (jsonText{&o}).Scan(options); err != nil {
+		return delegated{}, err
+	}
+	if o.Allow(w.Name, providerName) != nil {
+		return delegated{}, sql.ErrNoRows // FindCredential tells why
+	}
+	return found, nil
 }
 
 // findCredentialText finds everything about a request for a credential in one
 // look: the provider, and what is there of grant and delegation. Without the
 // workload there is no row: a token outlives the deletion of its workload by
 // minutes.
-const findCredentialText = `SELECT p.scopes,
+const findCredentialText = `SELECT p.type, p.flow, p.scopes, p.options,
 	COALESCE(g.id, ''), COALESCE(g.pool, ''), COALESCE(g.provider, ''), COALESCE(g.issuer, ''), COALESCE(g.subject, ''),
 	COALESCE(g.account_id, ''), COALESCE(g.account_name, ''), COALESCE(g.scopes, ''), COALESCE(g.state, ''), COALESCE(g.reason, ''), g.sealed,
 	COALESCE(g.expires, 0), COALESCE(g.refresh_expires, 0), COALESCE(g.due, 0), COALESCE(g.used, 0), COALESCE(g.version, 0), COALESCE(g.created, 0), COALESCE(g.updated, 0),
@@ -107,7 +121,7 @@ const findCredentialText = `SELECT p.scopes,
 // FindCredential implements [broker.Store].
 func (s Vault) FindCredential(ctx context.Context, w name.Workload, providerName string, u name.User) (broker.Found, error) {
 	var f broker.Found
-	into := append([]any{scopesText{&f.DefaultScopes}}, grantInto(&f.Grant)...)
+	into := append([]any{&f.Type, &f.Flow, scopesText{&f.DefaultScopes}, jsonText{&f.Options}}, grantInto(&f.Grant)...)
 	into = append(into, delegationInto(&f.Delegation)...)
 	ctx, cancel := s.DB.bounded(ctx)
 	defer cancel()

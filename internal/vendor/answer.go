@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
@@ -70,6 +71,16 @@ func ParseProfile(b []byte) Profile { return Profile{parseAnswer(b)} }
 // Text returns the string or number at a path without what cannot be printed,
 // and "" for everything else.
 func (p Profile) Text(path string) string { return printable(p.answer.text(path)) }
+
+// Exact returns the string or number at a path, and "" for one that [Profile.Text]
+// would change: what names an account must not become another's name.
+func (p Profile) Exact(path string) string {
+	s := p.answer.text(path)
+	if s != printable(s) || strings.ContainsRune(s, utf8.RuneError) {
+		return ""
+	}
+	return s
+}
 
 // True reports whether there is the boolean true at a path.
 func (p Profile) True(path string) bool { return string(p.answer.at(path)) == "true" }

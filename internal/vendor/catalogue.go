@@ -79,6 +79,7 @@ type Token struct {
 	ContentType      string            `yaml:"contentType"`
 	Params           map[string]string `yaml:"params"`
 	SendScopes       bool              `yaml:"sendScopes"`
+	CodeFirst        bool              `yaml:"codeFirst"`
 	AccessToken      string            `yaml:"accessToken"`
 	RefreshToken     string            `yaml:"refreshToken"`
 	TokenType        string            `yaml:"tokenType"`

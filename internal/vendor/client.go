@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -47,6 +48,19 @@ func (c *Client) Exchange(ctx context.Context, e Entry, app App, code, codeVerif
 	return c.tokens(ctx, e, StepExchange, app, p, code, codeVerifier)
 }
 
+// Probe asks to redeem a code that does not exist, so that a vendor that does
+// not know the client says so, while one that knows it complains about the code,
+// which is no error here. Vendors that look at the code first tell nothing about
+// the secret.
+func (c *Client) Probe(ctx context.Context, e Entry, app App) error {
+	_, err := c.Exchange(ctx, e, app, secret.FromString(name.NewToken("probe")), oauth.NewVerifier())
+	var f *Failure
+	if errors.As(err, &f) && f.Class == ClassUser {
+		return nil
+	}
+	return err
+}
+
 // Refresh redeems a refresh token (RFC 6749, section 6), which most vendors let
 // be used only once. scopes are sent only if the vendor wants to hear them
 // again; the zero value sends none.
@@ -69,7 +83,7 @@ func (c *Client) Identity(ctx context.Context, e Entry, access secret.Text) (Acc
 	if err != nil {
 		return Account{}, err
 	}
-	id := p.Text(e.Identity.ID)
+	id := p.Exact(e.Identity.ID)
 	if id == "" || len(id) > 255 {
 		return Account{}, e.refused(StepAPI, http.StatusOK, p.answer, App{}, []secret.Text{access}).fault()
 	}

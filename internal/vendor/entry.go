@@ -68,6 +68,32 @@ func (e Entry) CheckScopes(scopes name.Scopes) error {
 		WithFix("remove %s from the scopes", strings.Join(refused, ", ")).WithSource("scopes")
 }
 
+// UnknownScopes returns those of scopes that the catalogue does not list for
+// this vendor, and what may have been meant. An entry that lists none knows all.
+func (e Entry) UnknownScopes(scopes name.Scopes) (unknown name.Scopes, fix string) {
+	if len(e.Scopes) == 0 {
+		return name.Scopes{}, ""
+	}
+	known := make([]string, len(e.Scopes))
+	for i, s := range e.Scopes {
+		known[i] = s.Scope
+	}
+	var list []string
+	for _, s := range scopes.List() {
+		if slices.Contains(known, s) || s == e.RefreshScope {
+			continue
+		}
+		if list = append(list, s); fix == "" {
+			fix = name.DidYouMean(s, known, "")
+		}
+	}
+	unknown, err := name.NewScopes(list...)
+	if err != nil { // they were scopes before
+		return name.Scopes{}, ""
+	}
+	return unknown, fix
+}
+
 // ConsoleHelp says where callback is registered at the vendor.
 func (e Entry) ConsoleHelp(callback string) Words { return e.fill(e.Console, callback) }
 

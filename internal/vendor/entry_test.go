@@ -35,7 +35,7 @@ func TestBuiltinCatalogue(t *testing.T) {
 	// What the documentation of Feishu names and what users run into is explained.
 	feishu := lookup(t, "feishu")
 	for _, code := range []string{"20027", "20029", "20043", "access_denied"} {
-		if f := feishu.ExplainAuthorize(code, ""); f.Class == vendor.ClassRetry || f.VendorCode != code {
+		if f := feishu.ExplainAuthorize("https://id.example/cb", code, ""); f.Class == vendor.ClassRetry || f.VendorCode != code {
 			t.Errorf("%s: %+v", code, f)
 		}
 	}
@@ -133,11 +133,11 @@ func TestCheckScopes(t *testing.T) {
 }
 
 func TestExplainAuthorizeTrustsNobody(t *testing.T) {
-	f := lookup(t, "feishu").ExplainAuthorize("<script>alert(1)</script>", "call 555-0100\r\nto \"win\"")
+	f := lookup(t, "feishu").ExplainAuthorize("https://id.example/cb", "<script>alert(1)</script>", "call 555-0100\r\nto \"win\"")
 	if f.VendorCode != "unreadable" || f.Class != vendor.ClassRetry || strings.ContainsAny(f.Detail, "\r\n\"") || strings.Contains(f.Explanation, "555") {
 		t.Errorf("got %+v", f)
 	}
-	if f := lookup(t, "feishu").ExplainAuthorize("", strings.Repeat("x", 1<<20)); f.Explanation == "" || len(f.Detail) > 400 {
+	if f := lookup(t, "feishu").ExplainAuthorize("https://id.example/cb", "", strings.Repeat("x", 1<<20)); f.Explanation == "" || len(f.Detail) > 400 {
 		t.Errorf("got %d bytes of detail", len(f.Detail))
 	}
 }

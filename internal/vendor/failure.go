@@ -75,9 +75,10 @@ func (f *Failure) fault() error {
 
 // ExplainAuthorize says what an error means that came back on the callback
 // instead of a code (RFC 6749, section 4.1.2.1). Both arguments come from the
-// browser, so anybody can have written them.
-func (e Entry) ExplainAuthorize(errorCode, description string) Failure {
-	return *e.failure(StepAuthorize, 0, "", errorCode, "", detail([]string{description}))
+// browser, so anybody can have written them. callback is Deputy's own, for the
+// fix.
+func (e Entry) ExplainAuthorize(callback, errorCode, description string) Failure {
+	return *e.failure(StepAuthorize, 0, "", errorCode, callback, detail([]string{description}))
 }
 
 // failure classifies an answer by status, code and error word. A server error

@@ -33,6 +33,7 @@ import (
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/roster"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/wire"
@@ -63,6 +64,7 @@ type API struct {
 	Workloads     *workload.Registry
 	Providers     *provider.Registry
 	Webhooks      *notice.Registry
+	Trials        *trial.Trials
 	Vault         *vault.Vault
 	Broker        *broker.Broker
 	Flow          *consent.Flow

@@ -87,6 +87,9 @@ func (a *API) endpoints() []endpoint {
 		{get, "/workload-pools/{pool}/providers/{provider}", "getProvider", "credential providers", "Show a credential provider", operators, nil, nil, ok, providerJSON{}, a.getProvider},
 		{put, "/workload-pools/{pool}/providers/{provider}", "updateProvider", "credential providers", "Replace a credential provider's settings", operators, nil, providerSettings{}, ok, providerJSON{}, a.updateProvider},
 		{del, "/workload-pools/{pool}/providers/{provider}", "deleteProvider", "credential providers", "Delete a credential provider and all grants to it", operators, nil, nil, nothing, nil, a.deleteProvider},
+		{post, "/workload-pools/{pool}/providers/{provider}/check", "checkProvider", "credential providers", "Find out what can be known about a credential provider without a person", operators, nil, nil, ok, providerJSON{}, a.checkProvider},
+		{post, "/workload-pools/{pool}/providers/{provider}/tests", "testProvider", "credential providers", "Try a credential provider out, as far as that needs nobody; the rest is behind a link for a browser", operators, nil, nil, created, trialJSON{}, a.beginTrial},
+		{get, "/workload-pools/{pool}/providers/{provider}/tests/{trial}", "getProviderTest", "credential providers", "Show how a test went, waiting for its end if asked to", operators, waiting, nil, ok, trialJSON{}, a.getTrial},
 
 		{get, "/workload-pools/{pool}/grants", "listGrants", "grants", "List the grants in a pool", operators, grantQuery, nil, ok, list[grantJSON]{}, a.listGrants},
 		{get, "/workload-pools/{pool}/grants/{grant}", "getGrant", "grants", "Show a grant", operators, nil, nil, ok, grantJSON{}, a.getGrant},
@@ -121,7 +124,7 @@ func (a *API) endpoints() []endpoint {
 		{post, "/credentials", "getCredential", "credentials", "Get a credential for the user, or a link at which he can give it", agents, nil, credentialRequest{}, ok, credentialAnswer{}, a.credential},
 		{del, "/credentials/{provider}", "clearCredential", "credentials", "Give back what this agent may use of the user's credential", agents, nil, nil, nothing, nil, a.clearCredential},
 		{get, "/authorizations/{authorization}", "getAuthorization", "credentials", "Read an authorization, waiting for its end if asked to", agents,
-			[]parameter{{"wait", "string", "Wait at most so long for its end, such as 25s; at most 60s"}}, nil, ok, authorizationJSON{}, a.getAuthorization},
+			waiting, nil, ok, authorizationJSON{}, a.getAuthorization},
 		{get, "/authorizations/{authorization}/events", "followAuthorization", "credentials", "Follow an authorization as server-sent events", agents, nil, nil, ok, nil, a.followAuthorization},
 	}
 }

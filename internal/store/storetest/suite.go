@@ -17,6 +17,7 @@ import (
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/store"
+	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 	"github.com/deputy-id/deputy/internal/workload"
@@ -50,6 +51,7 @@ func Run(t *testing.T, open Open) {
 		{"CompleteIsAtomic", testCompleteIsAtomic},
 		{"AdvanceConcurrent", testAdvanceConcurrent},
 		{"BellIsHeardEverywhere", testBell},
+		{"Trials", testTrials},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
 	}
@@ -212,6 +214,9 @@ func testPermits(t *testing.T, open Open) {
 			"FinishRevocation":   s.vault.FinishRevocation(t.Context(), p, vault.Revocation{GrantID: "g"}),
 			"DeleteGrant":        s.vault.DeleteGrant(t.Context(), p, "p", "g"),
 			"BeginAuthorization": s.authorizations.BeginAuthorization(t.Context(), p, consent.Authorization{ID: "x"}),
+			"UpdateWorkload":     s.workloads.UpdateWorkload(t.Context(), p, workload.Workload{Identity: agentA, Version: 2}),
+			"BeginTrial":         store.Trials{DB: db}.BeginTrial(t.Context(), p, trial.Trial{ID: "x"}),
+			"AdvanceTrial":       store.Trials{DB: db}.AdvanceTrial(t.Context(), p, trial.ActionEnd, trial.Trial{ID: "x"}),
 			"Advance":            s.authorizations.Advance(t.Context(), p, consent.ActionOpen, consent.Authorization{ID: "x"}),
 			"Complete":           s.authorizations.Complete(t.Context(), p, consent.ActionFinish, consent.Authorization{ID: "x"}, vault.Grant{}, vault.Delegation{}),
 		} {

@@ -39,7 +39,7 @@ func (s *suite) writes() []write {
 	newToken.ID, newToken.Hash = "iat_new", userpool.HashInitialToken(secret.FromString("it_new"))
 	assertion := userpool.Assertion{Pool: "staff", ClientID: client.ID, Hash: userpool.HashAssertion("jti"), ExpiresAt: start}
 	ctx := s.ctx()
-	return []write{
+	return append(s.provisioningWrites(), []write{
 		{userpool.ActionPutProof, newProof.Resource(), func(p guard.Permit) error { return s.PutProof(ctx, p, newProof) }},
 		{userpool.ActionVerifyEmail, old.Resource(), func(p guard.Permit) error { return s.UseProof(ctx, p, proof, old) }},
 		{userpool.ActionPostLetter, newLetter.Resource(), func(p guard.Permit) error { return s.PostLetter(ctx, p, newLetter) }},
@@ -84,7 +84,7 @@ func (s *suite) writes() []write {
 			_, err := s.Sweep(ctx, p, start.Add(2*userpool.SessionLifetime))
 			return err
 		}},
-	}
+	}...)
 }
 
 type write struct {

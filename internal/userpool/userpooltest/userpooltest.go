@@ -69,6 +69,12 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"concurrent/one assertion":       testOneAssertion,
 		"concurrent/one use":             testOneUse,
 		"concurrent/uses of tokens":      testSpending,
+		"plain/finding users":            testFindUsers,
+		"plain/finding groups":           testFindGroups,
+		"plain/provisioning tokens":      testProvisioningTokens,
+		"transactional/members":          testMembers,
+		"concurrent/one token of a name": testOneProvisioningToken,
+		"concurrent/members of a group":  testMembersTogether,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t)

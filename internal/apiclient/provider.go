@@ -1,0 +1,138 @@
+package apiclient
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/vendor"
+)
+
+// Vendor is an entry of the catalogue.
+type Vendor struct {
+	ID     string        `json:"id"`
+	Name   vendor.Words  `json:"name"`
+	Docs   string        `json:"docs,omitempty"`
+	Scopes []VendorScope `json:"scopes"`
+	Setup  vendor.Words  `json:"setup"` // what to do in the vendor's console
+}
+
+// VendorScope is a scope that people commonly need.
+type VendorScope struct {
+	Scope string       `json:"scope"`
+	What  vendor.Words `json:"what"`
+}
+
+// ProviderSettings is what an operator says about a credential provider.
+type ProviderSettings struct {
+	Vendor    string           `json:"vendor"`
+	ClientID  string           `json:"clientId"`
+	Scopes    []string         `json:"scopes"`
+	Endpoints vendor.Endpoints `json:"endpoints,omitzero"` // replace the vendor's where set
+}
+
+// Provider is a configured credential provider.
+type Provider struct {
+	Name string `json:"name"`
+	ProviderSettings
+	Flow        string    `json:"flow"`
+	CallbackURL string    `json:"callbackUrl"` // to register at the third party
+	CreatedAt   time.Time `json:"createdAt"`
+	UpdatedAt   time.Time `json:"updatedAt"`
+
+	Checks []TestStep `json:"checks,omitempty"` // what was found out when it was saved or checked
+}
+
+// providerBody is how settings are sent.
+type providerBody struct {
+	Name string `json:"name,omitempty"`
+	ProviderSettings
+	ClientSecret string `json:"clientSecret,omitempty"`
+}
+
+// ProviderTest is one test of a credential provider.
+type ProviderTest struct {
+	ID        string     `json:"id"`
+	Provider  string     `json:"provider"`
+	State     string     `json:"state"` // "done" at the end
+	Works     bool       `json:"works"`
+	URL       string     `json:"url,omitempty"` // to open in a browser; told once
+	Steps     []TestStep `json:"steps"`
+	ExpiresAt time.Time  `json:"expiresAt"`
+}
+
+// TestStep is how one step of a test went.
+type TestStep struct {
+	Step    string       `json:"step"`
+	Outcome string       `json:"outcome"` // "passed", "failed" or "skipped"
+	Text    vendor.Words `json:"text"`
+	Fix     vendor.Words `json:"fix,omitzero"`
+	Code    string       `json:"code,omitempty"`
+	Paste   string       `json:"paste,omitempty"` // the exact value that the fix speaks of
+}
+
+// Vendors returns the catalogue.
+func (c *Client) Vendors(ctx context.Context) ([]Vendor, error) {
+	var all list[Vendor]
+	err := c.call(ctx, http.MethodGet, "/vendors", nil, nil, &all)
+	return all.Items, err
+}
+
+// Providers returns the credential providers of a workload pool.
+func (c *Client) Providers(ctx context.Context, pool string) ([]Provider, error) {
+	var all list[Provider]
+	err := c.call(ctx, http.MethodGet, path("workload-pools", pool, "providers"), nil, nil, &all)
+	return all.Items, err
+}
+
+// Provider returns a credential provider.
+func (c *Client) Provider(ctx context.Context, pool, provider string) (Provider, error) {
+	var p Provider
+	err := c.call(ctx, http.MethodGet, path("workload-pools", pool, "providers", provider), nil, nil, &p)
+	return p, err
+}
+
+// CreateProvider makes a credential provider.
+func (c *Client) CreateProvider(ctx context.Context, pool, provider string, s ProviderSettings, clientSecret secret.Text) (Provider, error) {
+	var made Provider
+	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "providers"), nil, providerBody{provider, s, clientSecret.RevealString()}, &made)
+	return made, err
+}
+
+// UpdateProvider replaces the settings of a credential provider; an empty
+// secret keeps the old one.
+func (c *Client) UpdateProvider(ctx context.Context, pool, provider string, s ProviderSettings, clientSecret secret.Text) (Provider, error) {
+	var now Provider
+	err := c.call(ctx, http.MethodPut, path("workload-pools", pool, "providers", provider), nil, providerBody{"", s, clientSecret.RevealString()}, &now)
+	return now, err
+}
+
+// DeleteProvider deletes a credential provider with all grants to it.
+func (c *Client) DeleteProvider(ctx context.Context, pool, provider string) error {
+	return c.call(ctx, http.MethodDelete, path("workload-pools", pool, "providers", provider), nil, nil, nil)
+}
+
+// CheckProvider returns a provider with what can be found out about it without a
+// person.
+func (c *Client) CheckProvider(ctx context.Context, pool, provider string) (Provider, error) {
+	var p Provider
+	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "providers", provider, "check"), nil, nil, &p)
+	return p, err
+}
+
+// TestProvider begins a test of a credential provider.
+func (c *Client) TestProvider(ctx context.Context, pool, provider string) (ProviderTest, error) {
+	var t ProviderTest
+	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "providers", provider, "tests"), nil, nil, &t)
+	return t, err
+}
+
+// ProviderTest returns a test when it is done, and as it is after at most wait,
+// a minute or less.
+func (c *Client) ProviderTest(ctx context.Context, pool, provider, id string, wait time.Duration) (ProviderTest, error) {
+	var t ProviderTest
+	err := c.call(ctx, http.MethodGet, path("workload-pools", pool, "providers", provider, "tests", id), url.Values{"wait": {wait.String()}}, nil, &t)
+	return t, err
+}
