@@ -39,6 +39,7 @@ func Run(t *testing.T, open Open) {
 		{"Operators", testOperators},
 		{"Workloads", testWorkloads},
 		{"Providers", testProviders},
+		{"ProviderWorkloads", testProviderWorkloads},
 		{"Grants", testGrants},
 		{"GrantLease", testGrantLease},
 		{"DelegationRemoved", testDelegationRemoved},
