@@ -130,57 +130,6 @@ func (c *Client) fetchKeys(ctx context.Context) ([]byte, error) {
 	return readBounded(resp.Body, maxKeysSize)
 }
 
-// AccessToken is a third party's credential for one user.
-type AccessToken struct {
-	Type    string // "Bearer"
-	Value   Secret
-	Expires time.Time // zero when the third party did not say
-	Scopes  []string
-}
-
-// Token returns the access token that the user and the workload of wat may use
-// for a provider. When the user has to be asked first, the error is a
-// [*ConsentRequired] with the link; [Client.Wait] waits for the outcome. With
-// force, a token that Deputy holds is ignored and the user is asked anew.
-func (c *Client) Token(ctx context.Context, wat Secret, cred Credential, force bool) (AccessToken, error) {
-	request := struct {
-		Provider string   `json:"provider"`
-		Scopes   []string `json:"scopes,omitempty"`
-		Force    bool     `json:"force,omitempty"`
-	}{cred.Provider, cred.Scopes, force}
-	var answer struct {
-		Status     string `json:"status"`
-		Credential *struct {
-			Type    string     `json:"type"`
-			Access  Secret     `json:"accessToken"`
-			Kind    string     `json:"tokenType"`
-			Expires *time.Time `json:"expiresAt"`
-			Scopes  []string   `json:"scopes"`
-		} `json:"credential"`
-		Authorization *Authorization `json:"authorization"`
-	}
-	if err := c.call(ctx, http.MethodPost, "/credentials", wat, request, &answer); err != nil {
-		return AccessToken{}, err
-	}
-	switch got, need := answer.Credential, answer.Authorization; {
-	case answer.Status == "ready" && got != nil && !got.Access.Empty():
-		t := AccessToken{Type: got.Kind, Value: got.Access, Scopes: got.Scopes}
-		if t.Type == "" {
-			t.Type = "Bearer"
-		}
-		if got.Expires != nil {
-			t.Expires = *got.Expires
-		}
-		return t, nil
-	case answer.Status == "authorization_required" && need != nil && need.ID != "" && isWebURL(need.URL):
-		if need.Provider == "" {
-			need.Provider = cred.Provider
-		}
-		return AccessToken{}, &ConsentRequired{*need}
-	}
-	return AccessToken{}, refuse("answer_malformed", "Deputy answered neither with a credential nor with a link")
-}
-
 func isWebURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""

@@ -21,6 +21,14 @@ func OAuth2(provider string, scopes ...string) Credential {
 	return Credential{Provider: provider, Scopes: scopes}
 }
 
+// APIKey declares the key of the provider of that name, of type api_key. The
+// operator who gave the key to Deputy decides which header carries it.
+func APIKey(provider string) Credential { return Credential{Provider: provider} }
+
+// Basic declares the user name and password of the provider of that name, of
+// type basic (RFC 7617).
+func Basic(provider string) Credential { return Credential{Provider: provider} }
+
 // At returns a copy of c that is sent to these origins, and to no others. An
 // origin is a scheme and a host, and a port if it is not the usual one; the scheme
 // is https, or http on loopback.

@@ -46,6 +46,15 @@ func (c *Call) Clear(ctx context.Context, cred Credential) error {
 	return c.turn.clear(ctx, cred)
 }
 
+// Keys returns temporary keys from the provider of that name, of type sts, for
+// this agent; see [Client.Keys].
+func (c *Call) Keys(ctx context.Context, provider string) (Keys, error) {
+	if c.turn == nil {
+		return Keys{}, refuse("call_detached", "this call has no turn")
+	}
+	return c.turn.agent.deputy.Keys(ctx, c.turn.wat, provider)
+}
+
 // NewTool makes a function into a tool. In is a struct of strings, numbers,
 // booleans, structs and slices of these; its JSON tags name the arguments, and
 // a tag `jsonschema:"…"` describes one to a language model. Out is anything that

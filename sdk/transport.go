@@ -85,7 +85,7 @@ func (t *injector) RoundTrip(req *http.Request) (*http.Response, error) {
 // Request has it: the tool reads both.
 func (t *injector) send(req *http.Request, token AccessToken) (*http.Response, error) {
 	bearing := req.Clone(req.Context())
-	bearing.Header.Set("Authorization", token.Type+" "+token.Value.Reveal())
+	token.put(bearing)
 	resp, err := t.base.RoundTrip(bearing)
 	if resp != nil {
 		resp.Request = req

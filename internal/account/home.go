@@ -2,8 +2,11 @@ package account
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/factor"
+	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/userpool"
@@ -25,6 +28,9 @@ type Home struct {
 	Sessions userpool.Sessions
 	Consents userpool.Consents
 	Guard    *guard.Guard
+
+	Federation *federation.Federation
+	Factors    *factor.Registry
 }
 
 // Mount adds the pages to mux.
@@ -36,6 +42,8 @@ func (h *Home) Mount(mux *http.ServeMux) {
 		{"GET " + homePath, h.Page(h.as(anytime, h.show))},
 		{"POST " + endPath, h.Form(h.as(anytime, h.end))},
 		{"POST " + endOthersPath, h.Form(h.as(anytime, h.endOthers))},
+		{"POST " + linkPath, h.Form(h.as(recently, h.link))},
+		{"POST " + unlinkPath, h.Form(h.as(recently, h.unlink))},
 		{"POST " + revokePath, h.Form(h.as(anytime, h.revoke))},
 	} {
 		mux.Handle(poolpage.Pattern(endpoint.pattern), endpoint.handler)
@@ -48,6 +56,7 @@ func (h *Home) show(v visit) error {
 		Brand: v.brand, Title: browser.Text{EN: "Your account", ZH: "你的账户"}, Sections: []browser.Section{whoSection(v)},
 		Links: []browser.Link{
 			{Label: browser.Text{EN: "Password and security", ZH: "密码与安全"}, URL: v.path(securityPath)},
+			agentsLink(v),
 			{Label: browser.Text{EN: "Log out", ZH: "退出登录"}, URL: v.path("/logout")},
 		},
 	}
@@ -57,6 +66,13 @@ func (h *Home) show(v visit) error {
 			return err
 		}
 		page.Sections = append(page.Sections, s)
+	}
+	external, targets, err := h.external(v)
+	if err != nil {
+		return err
+	}
+	if !external.Title.IsZero() {
+		page.Sections, page.Targets = slices.Insert(page.Sections, 1, external), targets
 	}
 	h.Pages.Render(v.w, v.r, http.StatusOK, page)
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/deputy-id/deputy/internal/account"
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/factor/factortest"
+	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
@@ -24,6 +25,7 @@ import (
 	"github.com/deputy-id/deputy/internal/recovery"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/signin"
+	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/descope/virtualwebauthn"
@@ -59,7 +61,8 @@ func newWorld(t *testing.T) *world {
 	base := poolpage.Base{PublicURL: w.url, Site: site, Pages: pages, Pools: w.stores, Log: log, Now: w.now, Address: poolpage.RemoteAddress}
 	logins := &login.Logins{PublicURL: w.url, Site: site, Users: w.stores, Sessions: w.stores, Guard: w.guard, Log: log, Now: w.now}
 	(&login.Handler{Base: base, Logins: logins, SignIn: w.signIn, Recovery: recovery.New(recovery.Config{Now: w.now})}).Mount(mux)
-	(&account.Home{Base: account.Base{Base: base, Logins: logins}, Clients: w.stores, Sessions: w.stores, Consents: w.stores, Guard: w.guard}).Mount(mux)
+	(&account.Home{Base: account.Base{Base: base, Logins: logins}, Clients: w.stores, Sessions: w.stores, Consents: w.stores, Guard: w.guard,
+		Federation: &federation.Federation{PublicURL: w.url, Store: store.Identities{DB: w.stores.UserPools.DB}, Users: w.stores, Guard: w.guard, Now: w.now}, Factors: w.signIn.Factors}).Mount(mux)
 	(&account.Security{Base: account.Base{Base: base, Logins: logins}, SignIn: w.signIn}).Mount(mux)
 	hash, err := w.signIn.Passwords.Hasher.Hash(t.Context(), secret.FromString(password))
 	w.must(err)

@@ -21,6 +21,7 @@ type IdentityProvider struct {
 	Mapping             json.RawMessage   `json:"mapping,omitempty"`
 	LinkByVerifiedEmail bool              `json:"linkByVerifiedEmail"`
 	CreateUsers         bool              `json:"createUsers"`
+	UpstreamLogout      bool              `json:"upstreamLogout,omitempty"`
 	Disabled            bool              `json:"disabled,omitempty"`
 }
 
@@ -28,10 +29,11 @@ type IdentityProvider struct {
 // if there was one.
 type SavedIdentityProvider struct {
 	IdentityProvider
-	CallbackURL string                  `json:"callbackUrl"` // to register at the provider
-	CreatedAt   time.Time               `json:"createdAt"`
-	UpdatedAt   time.Time               `json:"updatedAt"`
-	Checks      []IdentityProviderCheck `json:"checks,omitempty"`
+	CallbackURL       string                  `json:"callbackUrl"`       // to register at the provider
+	SignupCallbackURL string                  `json:"signupCallbackUrl"` // answers are taken here too
+	CreatedAt         time.Time               `json:"createdAt"`
+	UpdatedAt         time.Time               `json:"updatedAt"`
+	Checks            []IdentityProviderCheck `json:"checks,omitempty"`
 }
 
 // IdentityProviderCheck is one step of a live test.

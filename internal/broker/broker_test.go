@@ -56,12 +56,14 @@ type world struct {
 	vault  *vault.Vault
 	broker *broker.Broker
 	grant  vault.Grant
+
+	providers store.Providers
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	db := storetest.SQLite(t)
-	w := &world{t: t, log: &log{Audit: store.Audit{DB: db}}}
+	w := &world{t: t, log: &log{Audit: store.Audit{DB: db}}, providers: store.Providers{DB: db}}
 	auditLog := audit.NewLog(w.log)
 	t.Cleanup(auditLog.Close)
 	g := &guard.Guard{Log: auditLog}
@@ -69,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	ring, err := keys.NewRing(t.Context(), root, store.Keys{DB: db}, g, nil)
 	must(t, err)
-	w.vault = &vault.Vault{Store: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "r", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
+	w.vault = &vault.Vault{Store: store.Vault{DB: db}, Held: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "r", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
 	flow := &consent.Flow{Store: store.Authorizations{DB: db}, Grants: store.Vault{DB: db}, Bell: store.Bell{DB: db}, Guard: g, Vault: w.vault, Sealer: ring,
 		PublicURL: "https://id.example", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
 	w.broker = &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: w.vault, Flow: flow}
@@ -80,7 +82,7 @@ func newWorld(t *testing.T) *world {
 		must(t, store.Workloads{DB: db}.CreateWorkload(ctx, storetest.Permit(t, workload.ActionCreate, workload.Resource(a)), workload.Workload{Identity: a}))
 	}
 	must(t, store.Providers{DB: db}.CreateProvider(ctx, storetest.Permit(t, provider.ActionCreate, provider.Resource("default", "feishu")),
-		provider.Provider{ID: "prv_1", Pool: "default", Name: "feishu", Type: provider.TypeOAuth2, Scopes: scopes(t, "read"), SealedSecret: []byte{1}, Version: 1}))
+		provider.Provider{ID: "prv_1", Pool: "default", Name: "feishu", Type: provider.TypeOAuth2, Flow: provider.UserFederation, Scopes: scopes(t, "read"), SealedSecret: []byte{1}, Version: 1}))
 	w.grant, err = w.vault.NewGrant(ctx, "default", "feishu", zhang, vault.Grant{}, vendor.Account{}, vendor.Tokens{Access: secret.FromString("at_zhang"), TokenType: "Bearer"}, scopes(t, "read", "write", "admin"))
 	must(t, err)
 	a := consent.Authorization{ID: "auth_1", Pool: "default", Provider: "feishu", Workload: agentA, User: zhang, State: consent.Pending, LinkHash: "h", Sealed: []byte{1}, Version: 1}
@@ -186,6 +188,52 @@ func TestNoRecordNoCredential(t *testing.T) {
 	}
 	if text, err := e.Encode(); err != nil || strings.Contains(string(text), "at_zhang") {
 		t.Errorf("the entry shows the token: %v", err)
+	}
+}
+
+// given is an obtainer that has one key, and remembers what it gave.
+type given struct{ last provider.Credential }
+
+func (g *given) Obtain(_ context.Context, p guard.Permit, providerName string, scopes name.Scopes, _ bool) (provider.Credential, error) {
+	if scopes.Len() > 0 || p.Caller().Workload != agentA || providerName != "weather" {
+		return provider.Credential{}, fault.New(fault.Upstream, "vendor_config", "the third party refused")
+	}
+	g.last = provider.Credential{Type: provider.TypeAPIKey, Key: provider.Key{Value: secret.FromString("the-weather-key"), Header: "X-Api-Key"}}
+	return g.last, nil
+}
+
+// TestWhatNeedsNobody is released to agents with and without a user, to those
+// that may use the provider, and only on record.
+func TestWhatNeedsNobody(t *testing.T) {
+	w, g := newWorld(t), &given{}
+	w.broker.Other = g
+	must(t, w.providers.CreateProvider(t.Context(), storetest.Permit(t, provider.ActionCreate, provider.Resource("default", "weather")),
+		provider.Provider{ID: "prv_2", Pool: "default", Name: "weather", Type: provider.TypeAPIKey, SealedSecret: []byte{1}, Version: 1, Options: provider.Options{Workloads: []string{"a"}}}))
+	for _, u := range []name.User{{}, zhang} {
+		got, err := w.ask(agentA, u, broker.Request{Provider: "weather"})
+		must(t, err)
+		if got.Credential == nil || got.Credential.Key.Value.RevealString() != "the-weather-key" {
+			t.Fatalf("got %+v", got)
+		}
+		if e := w.last(); e.Outcome != audit.Allowed || e.Provider != "weather" || e.Detail["type"] != "api_key" || e.Caller.User != u {
+			t.Errorf("recorded %+v", e)
+		}
+	}
+	for code, c := range map[string]struct {
+		agent  name.Workload
+		scopes []string
+	}{"workload_not_allowed": {agentB, nil}, "vendor_config": {agentA, []string{"read"}}} {
+		got, err := w.ask(c.agent, zhang, broker.Request{Provider: "weather", Scopes: scopes(t, c.scopes...)})
+		if e := w.last(); !fault.HasCode(err, code) || got.Credential != nil || e.Outcome != audit.Failed || e.Reason != code {
+			t.Errorf("%s: %v, recorded %+v", code, err, e)
+		}
+	}
+	w.log.broken.Store(true)
+	if got, err := w.ask(agentA, zhang, broker.Request{Provider: "weather"}); !fault.HasCode(err, "audit_unavailable") || got.Credential != nil {
+		t.Errorf("without a record: %+v, %v", got, err)
+	}
+	if strings.Contains(g.last.Key.Value.RevealString(), "weather") {
+		t.Error("what was not released is not wiped")
 	}
 }
 

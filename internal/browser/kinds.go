@@ -149,6 +149,7 @@ type List struct {
 	Said     Text // what just went well; may be empty
 	Sections []Section
 	Links    []Link
+	Targets  []string // addresses outside the site to which an answer may redirect; see [Headers]
 }
 
 // Section is a part of a [List].
@@ -178,7 +179,9 @@ type Action struct {
 	Danger bool // it takes something away
 }
 
-func (l List) frame() frame { return frame{kind: "list", title: l.Title, brand: l.Brand} }
+func (l List) frame() frame {
+	return frame{kind: "list", title: l.Title, brand: l.Brand, targets: l.Targets}
+}
 
 // Passkey is a page on which the browser asks an authenticator to make a passkey
 // or to answer by one. It is the only kind of page with a script, which is a file

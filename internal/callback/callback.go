@@ -14,6 +14,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/trial"
 )
@@ -39,12 +40,33 @@ type Login interface {
 // Handler serves the pages.
 type Handler struct {
 	Flow   *consent.Flow
+	Keys   Keys
 	Trials *trial.Trials // which have the redirect URI of the providers that they try out
 	Login  Login
 	Site   *browser.Site
 	Pages  *browser.Pages
 	Scopes func(ctx context.Context, pool, provider string, scopes name.Scopes) []browser.Item // scopes in words
+	Codes  []string                                                                            // parameters in which third parties send codes
 	Logger *slog.Logger
+}
+
+// Keys are the public keys of providers; [provider.Registry] has them.
+type Keys interface {
+	// PublicKeys returns the key set of the provider with that id, or a fault of kind NotFound.
+	PublicKeys(ctx context.Context, providerID string) ([]byte, error)
+}
+
+// keys is where third parties find the keys of a provider that proves itself by
+// private_key_jwt (RFC 7523, section 2.2).
+func (h *Handler) keys(w http.ResponseWriter, r *http.Request) {
+	set, err := h.Keys.PublicKeys(r.Context(), name.Clip(r.PathValue("provider"), 100))
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "max-age=300")
+	_, _ = w.Write(set) // who does not read it asks again
 }
 
 // Mount adds the handler's routes.
@@ -54,6 +76,7 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+Path, h.finish)
 	mux.HandleFunc("GET "+resultPath, h.result)
 	mux.HandleFunc("GET "+trial.Path, h.openTrial)
+	mux.HandleFunc("GET "+provider.KeysPath("{provider}"), h.keys)
 	mux.HandleFunc("GET "+trialResultPath, h.trialResult)
 	// Said here because the path is below that of the API, which would answer that there is nothing.
 	mux.HandleFunc(Path, func(w http.ResponseWriter, _ *http.Request) {
@@ -129,9 +152,15 @@ func onlyLooking(r *http.Request) bool {
 // user's grant has already.
 func (h *Handler) ask(w http.ResponseWriter, r *http.Request, a consent.Authorization, id secret.Text) {
 	requestURI := consent.RequestURIPrefix + id.RevealString()
+	to, err := h.Flow.ReturnURL(r.Context(), a)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
 	h.Pages.Render(w, r, http.StatusOK, browser.Decision{
-		Title: browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用你的授权？"},
-		Who:   a.Workload.String(),
+		Targets: []string{to},
+		Title:   browser.Text{EN: "Let this agent use your authorization?", ZH: "允许该智能体使用你的授权？"},
+		Who:     a.Workload.String(),
 		Text: browser.Text{
 			EN: "You have authorized " + a.Provider + " before. This agent asks to use it for you:",
 			ZH: "你此前已授权 " + a.Provider + "。该智能体请求代你使用：",
@@ -183,11 +212,21 @@ func (h *Handler) decide(w http.ResponseWriter, r *http.Request) {
 	h.toResult(w, r, a)
 }
 
+// code returns the authorization code in the parameters of the callback.
+func (h *Handler) code(query url.Values) string {
+	for _, param := range h.Codes {
+		if code := query.Get(param); code != "" {
+			return code
+		}
+	}
+	return ""
+}
+
 // finish is where third parties redirect to.
 func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 	query, err := oauth.ParseQuery(r.URL.RawQuery)
-	state := query.Get("state")
-	if err != nil || state == "" || len(state) > 200 || (query.Get("code") == "") == (query.Get("error") == "") || len(query.Get("code")) > 8192 {
+	state, code := query.Get("state"), h.code(query)
+	if err != nil || state == "" || len(state) > 200 || (code == "") == (query.Get("error") == "") || len(code) > 8192 {
 		h.fail(w, r, fault.New(fault.Invalid, "callback_malformed", "Missing authorization code or state: the third party sent parameters that do not make an answer").
 			WithFix("expected are \"state\" and one of \"code\" and \"error\" at %s; came: %s", Path, names(query)))
 		return
@@ -203,7 +242,7 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie := markCookie(state)
 	cb := consent.Callback{
-		State: secret.FromString(state), Code: secret.FromString(query.Get("code")), Browser: secret.FromString(h.Site.Cookie(r, cookie)),
+		State: secret.FromString(state), Code: secret.FromString(code), Browser: secret.FromString(h.Site.Cookie(r, cookie)),
 		Error: query.Get("error"), Description: query.Get("error_description"),
 	}
 	issuer, err := h.Flow.IssuerOf(r.Context(), cb.State)

@@ -102,6 +102,7 @@ var chinese = map[string]string{
 	"browser_changed":         "授权是在另一个浏览器中开始的。请在同一浏览器中打开链接并同意。未保存任何内容。",
 	"link_not_yours":          "此链接属于其他用户。未保存任何内容。",
 	"trial_not_found":         "未找到此测试。",
+	"provider_not_found":      "未找到此凭据提供方。",
 	"callback_malformed":      "第三方返回的参数不完整（缺少授权码或 state）。",
 	"form_malformed":          "表单不完整。请重新打开链接。",
 	"form_foreign":            "此表单不属于该浏览器或已过期。请允许 Cookie，返回并刷新后重试。",

@@ -46,7 +46,7 @@ func (h *Handler) openTrial(w http.ResponseWriter, r *http.Request) {
 // finishTrial takes the callback of a trial.
 func (h *Handler) finishTrial(w http.ResponseWriter, r *http.Request, id string, query url.Values) {
 	t, err := h.Trials.Finish(r.Context(), trial.Callback{
-		State: secret.FromString(query.Get("state")), Code: secret.FromString(query.Get("code")), Browser: secret.FromString(h.Site.Cookie(r, trialCookie(id))),
+		State: secret.FromString(query.Get("state")), Code: secret.FromString(h.code(query)), Browser: secret.FromString(h.Site.Cookie(r, trialCookie(id))),
 		Error: query.Get("error"), Description: query.Get("error_description"),
 	})
 	if err != nil {
@@ -110,6 +110,7 @@ var stepTitles = map[trial.Step]browser.Text{
 	trial.StepExchange:      {EN: "Code exchange", ZH: "换取令牌"},
 	trial.StepAccount:       {EN: "Account", ZH: "账号"},
 	trial.StepRefresh:       {EN: "Refresh", ZH: "刷新"},
+	trial.StepRequest:       {EN: "Test request", ZH: "测试请求"},
 }
 
 var outcomeMarks = map[trial.Outcome]browser.Text{

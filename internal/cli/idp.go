@@ -67,7 +67,8 @@ func printIDP(o output, p apiclient.SavedIdentityProvider) error {
 		}
 		for _, r := range [][2]string{
 			{"name", p.Name}, {"type", p.Type}, {"shown as", p.Title}, {"client id", p.ClientID}, {"issuer", p.Issuer}, {"scopes", strings.Join(p.Scopes, " ")},
-			{"state", state}, {"makes users", yes(p.CreateUsers)}, {"links by e-mail", yes(p.LinkByVerifiedEmail)}, {"callback URL", p.CallbackURL},
+			{"state", state}, {"makes users", yes(p.CreateUsers)}, {"links by e-mail", yes(p.LinkByVerifiedEmail)}, {"logs out there", yes(p.UpstreamLogout)},
+			{"callback URL", p.CallbackURL}, {"or, if it asks", p.SignupCallbackURL},
 		} {
 			if r[1] == "" {
 				continue
@@ -152,6 +153,7 @@ type idpFlags struct {
 	Scope      []string          `help:"Scope; may be repeated. The type's if there is none." sep:"none"`
 	LinkEmail  *bool             `help:"Trust the provider about e-mail addresses: one that is verified on both sides links." name:"link-email" negatable:""`
 	MakeUsers  *bool             `help:"Accounts that nobody has become new users." name:"make-users" negatable:""`
+	LogOut     *bool             `help:"Who logs out here after a login there is sent there to log out, too; of types oidc and google." name:"log-out" negatable:""`
 	Disabled   *bool             `help:"Take the button from the login page." negatable:""`
 }
 
@@ -162,6 +164,7 @@ func (f idpFlags) over(p *apiclient.IdentityProvider) (secret.Text, error) {
 	assign(&p.Issuer, f.Issuer)
 	assign(&p.LinkByVerifiedEmail, f.LinkEmail)
 	assign(&p.CreateUsers, f.MakeUsers)
+	assign(&p.UpstreamLogout, f.LogOut)
 	assign(&p.Disabled, f.Disabled)
 	if f.Scope != nil {
 		p.Scopes = f.Scope

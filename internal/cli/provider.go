@@ -119,7 +119,8 @@ func printProvider(o output, p apiclient.Provider) error {
 		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		for _, r := range [][2]string{
 			{"name", p.Name}, {"vendor", p.Vendor}, {"flow", p.Flow}, {"client id", p.ClientID}, {"scopes", strings.Join(p.Scopes, " ")},
-			{"authorization", p.Endpoints.Authorization}, {"token", p.Endpoints.Token}, {"user info", p.Endpoints.UserInfo}, {"API", p.Endpoints.API},
+			{"base", p.Endpoints.Base}, {"authorization", p.Endpoints.Authorization}, {"token", p.Endpoints.Token}, {"user info", p.Endpoints.UserInfo},
+			{"revocation", p.Endpoints.Revocation}, {"API", p.Endpoints.API},
 			{"callback URL", p.CallbackURL}, {"changed", shortTime(p.UpdatedAt)},
 		} {
 			if r[1] == "" {
@@ -161,7 +162,7 @@ type providerFlags struct {
 	ClientID   *string           `help:"Client id (App ID) at the third party." name:"client-id"`
 	SecretFile string            `help:"File with the client secret; - is standard input." placeholder:"FILE"`
 	Scope      []string          `help:"Scope to ask for when an agent names none; may be repeated." sep:"none"`
-	Endpoint   map[string]string `help:"Address in place of the vendor's: authorization, token, userInfo, api. May be repeated." placeholder:"KIND=URL" mapsep:"none"`
+	Endpoint   map[string]string `help:"Address in place of the vendor's: base, authorization, token, userInfo, revocation, api. May be repeated." placeholder:"KIND=URL" mapsep:"none"`
 }
 
 // over puts what was given over s, and returns the secret if there is one.
@@ -173,11 +174,12 @@ func (f providerFlags) over(s *apiclient.ProviderSettings) (secret.Text, error) 
 	for kind, address := range f.Endpoint {
 		at, ok := map[string]*string{
 			"authorization": &s.Endpoints.Authorization, "token": &s.Endpoints.Token, "userInfo": &s.Endpoints.UserInfo, "api": &s.Endpoints.API,
-			"deviceAuthorization": &s.Endpoints.DeviceAuthorization,
+			"base": &s.Endpoints.Base, "refresh": &s.Endpoints.Refresh, "deviceAuthorization": &s.Endpoints.DeviceAuthorization,
+			"revocation": &s.Endpoints.Revocation, "introspection": &s.Endpoints.Introspection,
 		}[kind]
 		if !ok {
 			return secret.Text{}, fault.New(fault.Invalid, "endpoint_unknown", "there is no endpoint %q", name.Clip(kind, 40)).
-				WithSource("--endpoint").WithFix("use authorization, token, userInfo, api or deviceAuthorization")
+				WithSource("--endpoint").WithFix("use base, authorization, token, refresh, userInfo, revocation, introspection, api or deviceAuthorization")
 		}
 		*at = address
 	}

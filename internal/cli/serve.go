@@ -20,11 +20,13 @@ type serveSettings struct {
 	PublicURL         string   `name:"public-url" help:"The identity service as browsers see it; on loopback it follows from --listen." env:"DEPUTY_PUBLIC_URL" placeholder:"URL"`
 	Database          string   `help:"PostgreSQL database; without it SQLite in the data directory." env:"DEPUTY_DATABASE" placeholder:"URL"`
 	RootKeyFile       string   `help:"Root key file; without it root.key in the data directory, or the key itself in $DEPUTY_ROOT_KEY." env:"DEPUTY_ROOT_KEY_FILE" placeholder:"FILE"`
+	FormerRootKeyFile string   `help:"File of the root key that is being replaced, or the key itself in $DEPUTY_FORMER_ROOT_KEY; see deputy keys rotate --root." env:"DEPUTY_FORMER_ROOT_KEY_FILE" placeholder:"FILE"`
 	TrustDomain       string   `help:"Trust domain of the agents' SPIFFE IDs, ${default} by default." default:"deputy.local" env:"DEPUTY_TRUST_DOMAIN" placeholder:"DOMAIN"`
 	IngressListen     string   `help:"Address of the runtime's ingress; without it agents are not run here." env:"DEPUTY_INGRESS_LISTEN" placeholder:"HOST:PORT"`
 	IngressURL        string   `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
 	AllowOutbound     []string `help:"Private address that may be reached: host:port, IP or CIDR. May be repeated." env:"DEPUTY_ALLOW_OUTBOUND" placeholder:"ADDR"`
 	BreachedPasswords string   `help:"File of breached passwords (Have I Been Pwned, SHA-1, ordered by hash) that nobody may use, besides a short built-in list." env:"DEPUTY_BREACHED_PASSWORDS" placeholder:"FILE"`
+	Vendors           string   `help:"File of further third parties, or of changed ones; see docs/vendors.md." env:"DEPUTY_VENDORS" placeholder:"FILE"`
 	SMTPURL           string   `name:"smtp-url" help:"SMTP server for sign-up and recovery by e-mail: smtp://user@host:587, or smtps://…; without it they are off." env:"DEPUTY_SMTP_URL" placeholder:"URL"`
 	SMTPPasswordFile  string   `name:"smtp-password-file" help:"File with the SMTP user's password; or the password itself in $DEPUTY_SMTP_PASSWORD." env:"DEPUTY_SMTP_PASSWORD_FILE" placeholder:"FILE"`
 	MailFrom          string   `help:"Sender's address of what Deputy writes to people." env:"DEPUTY_MAIL_FROM" placeholder:"ADDRESS"`
@@ -37,6 +39,9 @@ type serveCommand struct{ serveSettings }
 
 // rootKeyVariable holds a root key for those who keep no file.
 const rootKeyVariable = "DEPUTY_ROOT_KEY"
+
+// formerRootKeyVariable is the same for the root key that is being replaced.
+const formerRootKeyVariable = "DEPUTY_FORMER_ROOT_KEY"
 
 // smtpPasswordVariable holds the SMTP password for those who keep no file.
 const smtpPasswordVariable = "DEPUTY_SMTP_PASSWORD"
@@ -55,12 +60,16 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	}
 	c := server.Config{
 		Data: s.Data, Listen: s.Listen, PublicURL: s.PublicURL, RootKeyFile: s.RootKeyFile, TrustDomain: s.TrustDomain,
-		IngressListen: s.IngressListen, IngressURL: s.IngressURL, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Version: version(), Logger: log,
+		IngressListen: s.IngressListen, IngressURL: s.IngressURL, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Vendors: s.Vendors, Version: version(), Logger: log,
 	}
 	if s.Database != "" {
 		c.Database = secret.FromString(s.Database)
 	}
 	if c.RootKey, err = fromEnvironment(rootKeyVariable); err != nil {
+		return err
+	}
+	c.FormerRootKeyFile = s.FormerRootKeyFile
+	if c.FormerRootKey, err = fromEnvironment(formerRootKeyVariable); err != nil {
 		return err
 	}
 	c.SMTPURL, c.MailFrom = s.SMTPURL, s.MailFrom

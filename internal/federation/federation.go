@@ -84,7 +84,18 @@ func system() name.Caller { return name.Caller{Kind: name.System} }
 // returns where to send it. returnTo is kept for [Federation.Finish]; whether it
 // is ours is the caller's to check.
 func (f *Federation) Begin(ctx context.Context, pool, providerName string, browserToken secret.Text, returnTo string) (string, error) {
-	p, err := f.provider(ctx, pool, providerName)
+	return f.begin(ctx, idp.Login{Pool: pool, Browser: idp.HashBrowser(browserToken), ReturnTo: returnTo}, providerName)
+}
+
+// BeginLink is Begin for a person who is logged in and links an account of his.
+// Only in that session can it be finished.
+func (f *Federation) BeginLink(ctx context.Context, s userpool.Session, providerName string, browserToken secret.Text) (string, error) {
+	return f.begin(ctx, idp.Login{Pool: s.Pool, Browser: idp.HashBrowser(browserToken), UserID: s.UserID, SessionID: s.ID}, providerName)
+}
+
+// begin sends a browser away for l, of which it fills in the rest.
+func (f *Federation) begin(ctx context.Context, l idp.Login, providerName string) (string, error) {
+	p, err := f.provider(ctx, l.Pool, providerName)
 	if err != nil {
 		return "", err
 	}
@@ -93,10 +104,8 @@ func (f *Federation) Begin(ctx context.Context, pool, providerName string, brows
 		return "", err
 	}
 	state, verifier := secret.FromString(name.NewToken("fs")), oauth.NewVerifier()
-	l := idp.Login{
-		ID: name.NewID("fed"), Pool: pool, ProviderID: p.ID, Hash: idp.HashState(state), Browser: idp.HashBrowser(browserToken),
-		Nonce: name.NewToken("n"), ReturnTo: returnTo, ExpiresAt: f.Now().UTC().Add(idp.LoginLifetime),
-	}
+	l.ID, l.ProviderID, l.Hash, l.Nonce = name.NewID("fed"), p.ID, idp.HashState(state), name.NewToken("n")
+	l.ExpiresAt = f.Now().UTC().Add(idp.LoginLifetime)
 	if l.SealedVerifier, err = f.Sealer.Seal(ctx, l.VerifierPlace(), verifier); err != nil {
 		return "", err
 	}
@@ -116,6 +125,7 @@ type Finished struct {
 	Provider idp.Provider
 	User     userpool.User // disabled ones too: whether he may log in is package signin's
 	ReturnTo string
+	Linked   bool // nobody logged in: the user, who is logged in, linked an account
 }
 
 // Finish reads what the browser that has the token browserToken brings back from
@@ -123,8 +133,10 @@ type Finished struct {
 //
 // It returns the fault of [idp.LoginGone] for a state that is not this
 // browser's at this provider, and else faults with the codes idp_denied,
-// idp_refused, idp_config, idp_answer_invalid and idp_user_unknown.
-func (f *Federation) Finish(ctx context.Context, pool, providerName string, browserToken secret.Text, answer url.Values) (Finished, error) {
+// idp_refused, idp_config, idp_answer_invalid and idp_user_unknown. s is the
+// session that the browser has now; the zero Session is none. A link that was
+// begun in another session is refused like a login of another browser.
+func (f *Federation) Finish(ctx context.Context, pool, providerName string, browserToken secret.Text, s userpool.Session, answer url.Values) (Finished, error) {
 	p, err := f.provider(ctx, pool, providerName)
 	if err != nil {
 		return Finished{}, err
@@ -135,6 +147,9 @@ func (f *Federation) Finish(ctx context.Context, pool, providerName string, brow
 	}
 	if l.ProviderID != p.ID || browserToken.Empty() || l.Browser != idp.HashBrowser(browserToken) || !f.Now().Before(l.ExpiresAt) {
 		return Finished{}, idp.LoginGone()
+	}
+	if l.UserID != "" && (s.ID != l.SessionID || s.UserID != l.UserID || s.Pool != l.Pool) {
+		return Finished{}, f.refuseLink(ctx, p, l)
 	}
 	permit, err := f.Guard.Allow(ctx, system(), idp.ActionFinish, l.Resource())
 	if err != nil {
@@ -150,6 +165,9 @@ func (f *Federation) Finish(ctx context.Context, pool, providerName string, brow
 	who, err := d.identity(ctx, l, answer)
 	if err != nil {
 		return Finished{}, err
+	}
+	if l.UserID != "" {
+		return Finished{Provider: p, Linked: true}, f.linkOwn(ctx, p, l.UserID, who)
 	}
 	user, err := f.user(ctx, p, who)
 	return Finished{Provider: p, User: user, ReturnTo: l.ReturnTo}, err

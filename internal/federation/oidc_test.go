@@ -36,6 +36,8 @@ type upstream struct {
 	info   map[string]any                                    // the user info answer; nil: the ID token's subject
 	answer func(w http.ResponseWriter, r *http.Request) bool // answers a token request in place of it
 	params func(q url.Values)                                // changes the authorization answer
+
+	loggedOut []string // client ids that sent somebody to log out
 }
 
 func newUpstream(t *testing.T) (*upstream, *httptest.Server) {
@@ -56,12 +58,18 @@ func newUpstream(t *testing.T) (*upstream, *httptest.Server) {
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		show(w, map[string]any{
 			"issuer": u.url, "authorization_endpoint": u.url + "/authorize", "token_endpoint": u.url + "/token", "userinfo_endpoint": u.url + "/userinfo",
-			"jwks_uri": u.url + "/keys", "id_token_signing_alg_values_supported": []string{"ES256", "HS256", "none"}, "response_types_supported": []string{"code"},
+			"jwks_uri": u.url + "/keys", "id_token_signing_alg_values_supported": []string{"ES256", "HS256", "none"}, "response_types_supported": []string{"code"}, "end_session_endpoint": u.url + "/logout",
 			"subject_types_supported": []string{"public"}, "authorization_response_iss_parameter_supported": true, "code_challenge_methods_supported": []string{"S256"},
 		})
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(jwt.NewSet(u.key).JWKS()) })
 	mux.HandleFunc("/authorize", u.authorize)
+	mux.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) {
+		u.mu.Lock()
+		u.loggedOut = append(u.loggedOut, r.URL.Query().Get("client_id"))
+		u.mu.Unlock()
+		http.Redirect(w, r, r.URL.Query().Get("post_logout_redirect_uri"), http.StatusSeeOther)
+	})
 	mux.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
 		u.mu.Lock()
 		defer u.mu.Unlock()

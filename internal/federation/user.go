@@ -61,7 +61,7 @@ func (f *Federation) link(ctx context.Context, p idp.Provider, u userpool.User, 
 	}
 	permit = permit.Detail(map[string]string{"idp": p.Name, "issuer": name.Clip(id.Issuer, 200), "subject": id.Subject, "by": why})
 	return f.Store.CreateLink(ctx, permit, idp.Link{
-		Pool: p.Pool, ProviderID: p.ID, Issuer: id.Issuer, Subject: id.Subject, UserID: u.ID, CreatedAt: f.Now().UTC(),
+		Pool: p.Pool, ProviderID: p.ID, Issuer: id.Issuer, Subject: id.Subject, UserID: u.ID, Name: id.label(), CreatedAt: f.Now().UTC(),
 	})
 }
 

@@ -32,6 +32,7 @@ const (
 	ActionFinish     guard.Action = "idp.finish"
 	ActionSweep      guard.Action = "idp.sweep"
 	ActionCreateLink guard.Action = "idp.link"
+	ActionDeleteLink guard.Action = "idp.unlink"
 )
 
 // Type is how a provider is spoken to.
@@ -87,6 +88,7 @@ type Provider struct {
 	// the provider can speak for its own accounts only.
 	LinkByVerifiedEmail bool
 	CreateUsers         bool // accounts that nobody has become new users
+	UpstreamLogout      bool // who logs out here after a login there is sent there to log out, too; of types that discover
 	Enabled             bool
 	CreatedAt           time.Time
 	UpdatedAt           time.Time
@@ -208,6 +210,8 @@ func (p Provider) Check() error {
 		return invalid("issuer", "the provider has no issuer that can be one").WithFix("give the issuer's address, such as https://login.example.com")
 	case p.Type.Discovers() && !p.Scopes.Has(oauth.ScopeOpenID):
 		return invalid("scopes", "the scope openid is missing: the provider would not say who logs in").WithFix("add openid to the scopes")
+	case p.UpstreamLogout && !p.Type.Discovers():
+		return invalid("upstreamLogout", "providers of type %s have no logout that Deputy knows", p.Type).WithFix("leave it out")
 	case p.Type == OAuth2 && (p.Endpoints.Authorization == "" || p.Endpoints.Token == "" || p.Endpoints.UserInfo == ""):
 		return invalid("endpoints", "an oauth2 provider needs the addresses authorization, token and userInfo").
 			WithFix("take them from the provider's documentation")
@@ -259,6 +263,7 @@ type Link struct {
 	Issuer     string // of the account; with Subject it names the account
 	Subject    string
 	UserID     string
+	Name       string // of the account, for people, as it was when it was linked; may be empty
 	CreatedAt  time.Time
 }
 
@@ -276,7 +281,11 @@ type Login struct {
 	Nonce          string
 	SealedVerifier []byte // for [Login.VerifierPlace]
 	ReturnTo       string // local path to go on to; may be empty
-	ExpiresAt      time.Time
+	// UserID and SessionID say who, logged in where, links an account; both are
+	// empty for a login.
+	UserID    string
+	SessionID string
+	ExpiresAt time.Time
 }
 
 // HashState returns what a login is stored under.

@@ -34,6 +34,10 @@ type Links interface {
 	CreateLink(ctx context.Context, p guard.Permit, l Link) error
 	// Link returns the link of an account, or NotFound.
 	Link(ctx context.Context, pool, providerID, issuer, subject string) (Link, error)
+	// LinksOf returns a user's links, in order of CreatedAt.
+	LinksOf(ctx context.Context, pool, userID string) ([]Link, error)
+	// DeleteLink removes a link; ActionDeleteLink on the user's resource. LinkNotFound if the user has none of that account.
+	DeleteLink(ctx context.Context, p guard.Permit, l Link) error
 	// VerifiedUsers returns the ids of at most two users of the pool who have verified that address, without regard to case.
 	VerifiedUsers(ctx context.Context, pool, email string) ([]string, error)
 }
@@ -84,6 +88,12 @@ func Exists(provider string) *fault.Error {
 // LinkExists returns the fault for an account that somebody has already.
 func LinkExists() *fault.Error {
 	return fault.New(fault.Conflict, "idp_link_exists", "the account is linked with a user already").WithFix("log in again")
+}
+
+// OnlyWay returns the fault for a link that its user could not log in without.
+func OnlyWay() *fault.Error {
+	return fault.New(fault.Conflict, "idp_only_way", "without this account you could not log in any more").
+		WithFix("set a password, add a passkey, or link another account first")
 }
 
 // Changed returns the fault for a provider that changed since it was read.

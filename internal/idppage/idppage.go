@@ -33,11 +33,6 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.Handle(poolpage.Pattern("GET /signup/{idp}/callback"), h.Login.Page(h.finish))
 }
 
-// cookie names what binds a login at a provider to the browser that began it:
-// an answer that somebody else got there logs nobody in here (RFC 6749, section
-// 10.12).
-func cookie(pool userpool.Pool) string { return "idp-" + pool.Name }
-
 // Choices returns the buttons for the pool's login page; see [login.Handler].
 func (h *Handler) Choices(ctx context.Context, pool userpool.Pool, returnTo string) ([]browser.Link, error) {
 	providers, err := h.Federation.Enabled(ctx, pool.Name)
@@ -59,7 +54,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, pool userpool.Po
 			return err
 		}
 	}
-	token := h.Login.Site.Cookie(r, cookie(pool))
+	token := h.Login.Site.Cookie(r, login.ExternalCookie(pool))
 	if token == "" {
 		token = name.NewToken("fb")
 	}
@@ -67,7 +62,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, pool userpool.Po
 	if err != nil {
 		return explained(err)
 	}
-	h.Login.Site.SetCookie(w, cookie(pool), token, idp.LoginLifetime)
+	h.Login.Site.SetCookie(w, login.ExternalCookie(pool), token, idp.LoginLifetime)
 	poolpage.Redirect(w, to)
 	return nil
 }
@@ -77,10 +72,18 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request, pool userpool.P
 	if err != nil {
 		return err
 	}
-	token := secret.FromString(h.Login.Site.Cookie(r, cookie(pool)))
-	done, err := h.Federation.Finish(r.Context(), pool.Name, r.PathValue("idp"), token, answer)
+	token := secret.FromString(h.Login.Site.Cookie(r, login.ExternalCookie(pool)))
+	now, _, err := h.Login.Logins.SessionUser(r, h.Login.Issuer(pool)) // nobody has the zero Session
+	if err != nil {
+		return err
+	}
+	done, err := h.Federation.Finish(r.Context(), pool.Name, r.PathValue("idp"), token, now.Session, answer)
 	if err != nil {
 		return explained(err)
+	}
+	if done.Linked {
+		poolpage.Redirect(w, poolpage.Path(pool.Name, "/account"))
+		return nil
 	}
 	p, err := h.Login.SignIn.Proven(r.Context(), pool, done.User, []string{signin.MethodFederated}, h.Login.Origin(r))
 	if fault.HasCode(err, "login_failed") { // the words of the password page are not for here
@@ -89,6 +92,7 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request, pool userpool.P
 	if err != nil {
 		return err
 	}
+	h.Login.Site.SetCookie(w, login.ExternalFrom(pool), done.Provider.Name, userpool.SessionLifetime)
 	h.Login.Proceed(w, r, pool, p, done.ReturnTo)
 	return nil
 }

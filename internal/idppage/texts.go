@@ -48,6 +48,10 @@ func explained(err error) error {
 		n = notice(f.Code, browser.Text{EN: "There is no such way to log in here.", ZH: "此处没有该登录方式。"}, again)
 	case "idp_login_gone":
 		n = notice(f.Code, browser.Text{EN: "This login has expired, was used before, or was begun in another browser.", ZH: "本次登录已过期、已被使用，或是在另一个浏览器中发起的。"}, again)
+	case "idp_link_exists":
+		n = notice(f.Code, browser.Text{EN: "This account is linked with another user already. Nothing was changed.", ZH: "该账号已与其他用户关联。未做任何更改。"},
+			browser.Text{EN: "If both are yours, log in with that account and unlink it there first.", ZH: "如果两者都属于你，请先用该账号登录并取消关联。"})
+		n.Title = browser.Text{EN: "The account was not linked", ZH: "账号未关联"}
 	case "idp_denied":
 		n = notice(f.Code, browser.Text{EN: "You did not allow the login at the identity provider.", ZH: "你在身份源处取消了登录。"}, again)
 		n.Mood = browser.Warning

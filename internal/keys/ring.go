@@ -26,6 +26,9 @@ import (
 // The actions that keys are made under.
 const (
 	ActionCreateDataKey    guard.Action = "datakey.create"    // on {datakey, pool, version}
+	ActionReseal           guard.Action = "datakey.reseal"    // as above; the key under which records are sealed anew
+	ActionRewrapDataKey    guard.Action = "datakey.rewrap"    // as above
+	ActionRemoveDataKey    guard.Action = "datakey.remove"    // as above
 	ActionCreateSigningKey guard.Action = "signingkey.create" // on {signingkey, owner, id}
 	ActionSweepSigningKeys guard.Action = "signingkey.sweep"  // on SweepResource
 )
@@ -56,16 +59,41 @@ type DataKey struct {
 	Pool    string
 	Version int64 // from 1
 	Wrapped []byte
+	Root    string // id of the root key that wrapped it; "" if that was not written down
 	Created time.Time
+}
+
+func (k DataKey) id() DataKeyID { return DataKeyID{k.Pool, k.Version} }
+
+// DataKeyID names a data key.
+type DataKeyID struct {
+	Pool    string
+	Version int64
 }
 
 // Store keeps wrapped keys.
 type Store interface {
-	// DataKeys returns the data keys of all pools.
+	// DataKeys returns the data keys of all pools, ordered by pool and version.
 	DataKeys(ctx context.Context) ([]DataKey, error)
 	// AddDataKey adds a key with a permit for ActionCreateDataKey. It returns a
 	// fault of kind Conflict when this version of this pool exists: another replica was faster.
 	AddDataKey(ctx context.Context, p guard.Permit, k DataKey) error
+	// RewrapDataKey stores k's Wrapped and Root with a permit for ActionRewrapDataKey. It returns a fault of kind
+	// Conflict when the data key is not wrapped as former any more.
+	RewrapDataKey(ctx context.Context, p guard.Permit, k DataKey, former []byte) error
+	// RemoveDataKey removes a key with a permit for ActionRemoveDataKey. It returns a fault of kind Conflict
+	// when a record is sealed with it, decided in the same transaction, and NotFound when there is no such key.
+	RemoveDataKey(ctx context.Context, p guard.Permit, pool string, version int64) error
+	// SealedColumns names every place in the store that holds sealed records.
+	SealedColumns() []string
+	// SealedBefore returns up to limit records of a column that are sealed with data keys of pool from before
+	// version, ordered by their ids, from the one that follows after.
+	SealedBefore(ctx context.Context, column, pool string, version int64, after string, limit int) ([]Sealed, error)
+	// Reseal replaces the bytes of those records that still have the bytes given, in one transaction, with a
+	// permit for ActionReseal on the data key that sealed the new ones, and returns how many those were.
+	Reseal(ctx context.Context, p guard.Permit, pool string, version int64, changes []Resealed) (int, error)
+	// SealedCounts returns how many records each data key seals.
+	SealedCounts(ctx context.Context) (map[DataKeyID]int, error)
 	// SigningKeys returns the signing keys of an owner, oldest first.
 	SigningKeys(ctx context.Context, owner string) ([]SigningKey, error)
 	// AddSigningKey adds a key with a permit for ActionCreateSigningKey and, if othersUntil is not zero,
@@ -84,15 +112,15 @@ type Ring struct {
 	guard *guard.Guard
 	now   func() time.Time
 
-	mu   sync.RWMutex
-	keys map[dataKeyID]secret.Text
-	last map[string]int64 // newest version per pool
+	mu     sync.RWMutex
+	keys   map[DataKeyID]secret.Text
+	last   map[string]int64 // newest version per pool
+	loaded time.Time        // when last was true
 }
 
-type dataKeyID struct {
-	pool    string
-	version int64
-}
+// ringFresh is how long a ring goes on with the data keys that it knows: for so
+// long may a replica seal with a data key that another one has replaced.
+const ringFresh = time.Minute
 
 // NewRing loads the data keys of the store and checks that root opens them. A
 // root that does not is a fault of kind Invalid with code "root_key_wrong".
@@ -101,7 +129,7 @@ func NewRing(ctx context.Context, root Root, store Store, g *guard.Guard, now fu
 	if now == nil {
 		now = time.Now
 	}
-	r := &Ring{root: root, store: store, guard: g, now: now, keys: map[dataKeyID]secret.Text{}, last: map[string]int64{}}
+	r := &Ring{root: root, store: store, guard: g, now: now, keys: map[DataKeyID]secret.Text{}, last: map[string]int64{}}
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
@@ -113,72 +141,104 @@ func NewRing(ctx context.Context, root Root, store Store, g *guard.Guard, now fu
 	return r, nil
 }
 
+// load reads the data keys of the store. Those that do not open keep no other
+// one from being loaded, and are the error.
 func (r *Ring) load(ctx context.Context) error {
+	begin := r.now()
 	stored, err := r.store.DataKeys(ctx)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var wrong error
 	for _, k := range stored {
-		id := dataKeyID{k.Pool, k.Version}
-		if _, known := r.keys[id]; known {
+		if _, known := r.keys[k.id()]; known {
 			continue
 		}
-		plain, err := r.root.Unwrap(id.context(), k.Wrapped)
+		plain, err := r.root.Unwrap(ctx, k.id().context(), k.Wrapped)
 		if err != nil {
-			return fault.Wrap(err, fault.Invalid, "root_key_wrong", "the root key does not open this store").
-				WithFix("start with the root key that this store was created with; nothing was changed")
+			wrong = r.rootWrong(err, k)
+			continue
 		}
-		r.keys[id] = secret.New(plain)
+		r.keys[k.id()] = secret.New(plain)
 		r.last[k.Pool] = max(r.last[k.Pool], k.Version)
 	}
-	return nil
+	r.loaded = begin
+	return wrong
 }
 
-func (id dataKeyID) context() []byte {
-	return Place{Kind: "datakey", Pool: id.pool, Version: id.version}.encode()
+func (r *Ring) rootWrong(err error, k DataKey) error {
+	if fault.Is(err, fault.Unavailable) {
+		return err
+	}
+	if k.Root == "" || k.Root == r.root.ID() {
+		return fault.Wrap(err, fault.Invalid, "root_key_wrong", "the root key does not open this store").
+			WithFix("start with the root key that this store was created with; nothing was changed")
+	}
+	return fault.Wrap(err, fault.Invalid, "root_key_wrong", "the root key does not open this store: it is %s, and data keys are wrapped by %s", r.root.ID(), k.Root).
+		WithFix("start with that root key; while the root key is being changed, with it as --former-root-key-file; nothing was changed")
+}
+
+func (id DataKeyID) context() []byte {
+	return Place{Kind: "datakey", Pool: id.Pool, Version: id.Version}.encode()
 }
 
 // current returns the newest data key of pool, making the first one if there is none.
 func (r *Ring) current(ctx context.Context, pool string) (secret.Text, int64, error) {
-	r.mu.RLock()
-	version := r.last[pool]
-	key := r.keys[dataKeyID{pool, version}]
-	r.mu.RUnlock()
-	if version > 0 {
+	key, version, stale := r.newest(pool)
+	if version > 0 && !stale {
 		return key, version, nil
 	}
-	return r.create(ctx, pool)
+	if version > 0 {
+		// A data key that another replica made and that this root key does not open must not keep this one from working.
+		if err := r.load(ctx); err != nil && !fault.HasCode(err, "root_key_wrong") {
+			return secret.Text{}, 0, err
+		}
+	} else if err := r.create(ctx, name.Caller{Kind: name.System}, DataKeyID{pool, 1}); err != nil {
+		return secret.Text{}, 0, err
+	}
+	if key, version, _ = r.newest(pool); version == 0 {
+		return secret.Text{}, 0, fault.New(fault.Internal, "datakey_missing", "the data key of pool %q was written and is not there", pool)
+	}
+	return key, version, nil
 }
 
-func (r *Ring) create(ctx context.Context, pool string) (secret.Text, int64, error) {
-	id := dataKeyID{pool, 1}
+// newest returns the newest data key of pool that is known, and whether that
+// knowledge is old. The version is 0 if there is none.
+func (r *Ring) newest(pool string) (key secret.Text, version int64, stale bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	version = r.last[pool]
+	return r.keys[DataKeyID{pool, version}], version, r.now().Sub(r.loaded) >= ringFresh
+}
+
+// create makes a data key on behalf of c, unless another replica does.
+func (r *Ring) create(ctx context.Context, c name.Caller, id DataKeyID) error {
 	plain := make([]byte, 32)
 	_, _ = rand.Read(plain) // never fails (crypto/rand, since Go 1.24)
 	defer clear(plain)
-	wrapped, err := r.root.Wrap(id.context(), plain)
+	k, err := r.wrap(ctx, id, secret.New(plain), r.now())
 	if err != nil {
-		return secret.Text{}, 0, fault.Wrap(err, fault.Unavailable, "root_key_unavailable", "the root key cannot wrap a data key")
+		return err
 	}
-	p, err := r.guard.Allow(ctx, name.Caller{Kind: name.System}, ActionCreateDataKey, guard.Resource{Kind: "datakey", Pool: pool, ID: "1"})
+	p, err := r.guard.Allow(ctx, c, ActionCreateDataKey, DataKeyResource(id.Pool, id.Version))
 	if err != nil {
-		return secret.Text{}, 0, err
+		return err
 	}
-	err = r.store.AddDataKey(ctx, p, DataKey{Pool: pool, Version: 1, Wrapped: wrapped, Created: r.now()})
-	if err != nil && !fault.Is(err, fault.Conflict) {
-		return secret.Text{}, 0, err
+	if err := r.store.AddDataKey(ctx, p, k); err != nil && !fault.Is(err, fault.Conflict) {
+		return err
 	}
 	// Whoever won, the store has the key now, and what the store has is what counts.
-	if err := r.load(ctx); err != nil {
-		return secret.Text{}, 0, err
+	return r.load(ctx)
+}
+
+func (r *Ring) wrap(ctx context.Context, id DataKeyID, plain secret.Text, made time.Time) (DataKey, error) {
+	wrapped, err := r.root.Wrap(ctx, id.context(), plain.Reveal())
+	if err != nil {
+		return DataKey{}, fault.Wrap(err, fault.Unavailable, "root_key_unavailable", "the root key cannot wrap a data key")
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if r.last[pool] == 0 {
-		return secret.Text{}, 0, fault.New(fault.Internal, "datakey_missing", "the data key of pool %q was written and is not there", pool)
-	}
-	return r.keys[dataKeyID{pool, r.last[pool]}], r.last[pool], nil
+	return DataKey{Pool: id.Pool, Version: id.Version, Wrapped: wrapped, Root: r.root.ID(), Created: made}, nil
 }
 
 // A sealed record is: format (1 byte, 1), data key version (8), salt (16), then
@@ -216,7 +276,7 @@ func (r *Ring) Open(ctx context.Context, place Place, sealed []byte) (secret.Tex
 		return secret.Text{}, sealBroken(place, fmt.Errorf("%d bytes of unknown format", len(sealed)))
 	}
 	header := sealed[:headerSize:headerSize]
-	id := dataKeyID{place.Pool, int64(binary.BigEndian.Uint64(header[1:9]))}
+	id := DataKeyID{place.Pool, ParseVersion(header[1:9])}
 	key, ok := r.key(id)
 	if !ok {
 		// Another replica may have made the key since this one started.
@@ -238,7 +298,7 @@ func (r *Ring) Open(ctx context.Context, place Place, sealed []byte) (secret.Tex
 	return secret.New(plain), nil
 }
 
-func (r *Ring) key(id dataKeyID) (secret.Text, bool) {
+func (r *Ring) key(id DataKeyID) (secret.Text, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	k, ok := r.keys[id]

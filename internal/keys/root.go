@@ -1,10 +1,14 @@
 package keys
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,16 +24,47 @@ import (
 // its service. Implementations must bind the context: a key wrapped under one
 // context must not unwrap under another.
 type Root interface {
-	Wrap(context, key []byte) ([]byte, error)
-	// Unwrap returns an error when wrapped was not made by this root under this context.
-	Unwrap(context, wrapped []byte) ([]byte, error)
+	// ID names the key that Wrap uses. It is no secret and differs from that of every other key.
+	ID() string
+	Wrap(ctx context.Context, context, key []byte) ([]byte, error)
+	// Unwrap returns an error when wrapped was not made by this root under this
+	// context; it is of kind Unavailable if the root could not be asked.
+	Unwrap(ctx context.Context, context, wrapped []byte) ([]byte, error)
+}
+
+// Change is the root key while it is being changed: it wraps with the new one
+// and unwraps what either has wrapped.
+type Change struct{ New, Former Root }
+
+// ID implements [Root].
+func (c Change) ID() string { return c.New.ID() }
+
+// Wrap implements [Root].
+func (c Change) Wrap(ctx context.Context, context, key []byte) ([]byte, error) {
+	return c.New.Wrap(ctx, context, key)
+}
+
+// Unwrap implements [Root].
+func (c Change) Unwrap(ctx context.Context, context, wrapped []byte) ([]byte, error) {
+	plain, err := c.New.Unwrap(ctx, context, wrapped)
+	if err == nil {
+		return plain, nil
+	}
+	plain, errFormer := c.Former.Unwrap(ctx, context, wrapped)
+	if errFormer != nil {
+		return nil, errors.Join(err, errFormer)
+	}
+	return plain, nil
 }
 
 // RootSize is the size of a local root key in bytes (AES-256).
 const RootSize = 32
 
 // Local is a root key held in this process.
-type Local struct{ aead cipher.AEAD }
+type Local struct {
+	aead cipher.AEAD
+	id   string
+}
 
 // NewLocal returns the root with the given key of [RootSize] bytes.
 func NewLocal(key secret.Text) (*Local, error) {
@@ -46,16 +81,24 @@ func NewLocal(key secret.Text) (*Local, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Local{aead}, nil
+	// The id is derived as a key would be: it tells nothing of the root key.
+	id, err := hkdf.Key(sha256.New, key.Reveal(), nil, "deputy/root/id/1", 8)
+	if err != nil {
+		return nil, err
+	}
+	return &Local{aead, "local:" + hex.EncodeToString(id)}, nil
 }
 
+// ID implements [Root].
+func (l *Local) ID() string { return l.id }
+
 // Wrap implements [Root].
-func (l *Local) Wrap(context, key []byte) ([]byte, error) {
+func (l *Local) Wrap(_ context.Context, context, key []byte) ([]byte, error) {
 	return l.aead.Seal(nil, nil, key, context), nil
 }
 
 // Unwrap implements [Root].
-func (l *Local) Unwrap(context, wrapped []byte) ([]byte, error) {
+func (l *Local) Unwrap(_ context.Context, context, wrapped []byte) ([]byte, error) {
 	return l.aead.Open(nil, nil, wrapped, context)
 }
 

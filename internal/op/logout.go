@@ -1,9 +1,11 @@
 package op
 
 import (
+	"context"
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/wire"
 )
@@ -25,7 +28,25 @@ type logout struct {
 	logins  *login.Logins
 	clients userpool.Clients
 	keys    *poolKeys
+
+	upstream Upstream
 }
+
+// Upstream is what a logout asks about external identity providers.
+type Upstream interface {
+	// LogoutURL returns where a browser that logged in by a pool's identity provider is logged out there, to come
+	// to returnTo afterwards; "" for nowhere.
+	LogoutURL(ctx context.Context, pool, provider, returnTo string) string
+}
+
+// logoutDonePath is where identity providers send browsers back that were
+// logged out there.
+const logoutDonePath = "/logout/done"
+
+// maxKept bounds the logout request that is kept in a cookie meanwhile, in bytes.
+const maxKept = 3000
+
+func keptCookie(pool userpool.Pool) string { return "logout-" + pool.Name }
 
 // logoutRequest is where to go after the logout.
 type logoutRequest struct {
@@ -51,8 +72,19 @@ func (e logout) show(w http.ResponseWriter, r *http.Request, pool userpool.Pool)
 		e.done(w, r, pool, q)
 		return nil
 	}
-	e.Pages.Render(w, r, http.StatusOK, logoutPage(pool, e.Brand(pool), q, who, e.Site.FormToken(w, r, logoutPurpose(pool, who, q.raw)...)))
+	page := logoutPage(pool, e.Brand(pool), q, who, e.Site.FormToken(w, r, logoutPurpose(pool, who, q.raw)...))
+	page.Targets = append(page.Targets, e.elsewhere(r, pool, who))
+	e.Pages.Render(w, r, http.StatusOK, page)
 	return nil
+}
+
+// elsewhere returns where else who is to be logged out, "" for nowhere.
+func (e logout) elsewhere(r *http.Request, pool userpool.Pool, who login.Login) string {
+	from := e.Site.Cookie(r, login.ExternalFrom(pool))
+	if from == "" || !slices.Contains(who.Session.Methods, signin.MethodFederated) {
+		return ""
+	}
+	return e.upstream.LogoutURL(r.Context(), pool.Name, from, e.Issuer(pool)+logoutDonePath)
 }
 
 func (e logout) submit(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
@@ -79,8 +111,35 @@ func (e logout) submit(w http.ResponseWriter, r *http.Request, pool userpool.Poo
 		if err := e.logins.End(r, who); err != nil {
 			return err
 		}
+		to := e.elsewhere(r, pool, who)
 		e.logins.Forget(w, pool.Name)
+		e.Site.ClearCookie(w, login.ExternalFrom(pool))
+		if to != "" && len(q.raw) <= maxKept {
+			e.Site.SetCookie(w, keptCookie(pool), base64.RawURLEncoding.EncodeToString([]byte(q.raw)), keptLife)
+			poolpage.Redirect(w, to, to)
+			return nil
+		}
 	}
+	e.done(w, r, pool, q)
+	return nil
+}
+
+// keptLife is how long a person may take at the identity provider.
+const keptLife = 10 * time.Minute
+
+// returned goes on after the logout at an identity provider, as the request
+// said that was made here. The cookie proves nothing: what it says is checked
+// like a request.
+func (e logout) returned(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
+	raw, err := base64.RawURLEncoding.DecodeString(e.Site.Cookie(r, keptCookie(pool)))
+	if err != nil {
+		raw = nil // whoever wrote that, nobody is logged in any more
+	}
+	q, err := e.parse(r, pool, string(raw))
+	if err != nil {
+		return err
+	}
+	e.Site.ClearCookie(w, keptCookie(pool))
 	e.done(w, r, pool, q)
 	return nil
 }

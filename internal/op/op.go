@@ -44,6 +44,7 @@ type Provider struct {
 	Consents userpool.Consents
 	Logins   *login.Logins
 	Keys     Keys
+	Upstream Upstream
 	Throttle *signin.Throttle // of guesses at the codes of devices
 	Guard    *guard.Guard
 
@@ -67,6 +68,7 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 	registering := register{b, p.Clients, p.Registrations, p.Guard, p.ClientThrottle}
 	access := accessTokens{b, keys, p.Users, p.Clients, p.Families}
 	devices := devicePage{b, p.Logins, p.Clients, p.Devices, p.Consents, p.Throttle, p.Guard}
+	ending := logout{b, p.Logins, p.Clients, keys, p.Upstream}
 	grants := p.grants(minter{base: b, keys: keys}, access)
 
 	for _, endpoint := range []struct {
@@ -91,9 +93,10 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 		{"DELETE /register/{client}", b.api(registering.remove)},
 		{"GET /userinfo", b.api(userInfo{b, access}.serve)},
 		{"POST /userinfo", b.api(userInfo{b, access}.serve)},
-		{"GET /logout", b.Page(logout{b, p.Logins, p.Clients, keys}.show)},
+		{"GET /logout", b.Page(ending.show)},
+		{"GET " + logoutDonePath, b.Page(ending.returned)},
 		{"POST /logout", b.Page(logoutPost{b}.serve)},
-		{"POST /logout/confirm", b.Form(logout{b, p.Logins, p.Clients, keys}.submit)},
+		{"POST /logout/confirm", b.Form(ending.submit)},
 	} {
 		mux.Handle(poolpage.Pattern(endpoint.pattern), endpoint.handler)
 	}

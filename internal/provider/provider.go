@@ -3,6 +3,7 @@ package provider
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -11,14 +12,26 @@ import (
 	"github.com/deputy-id/deputy/internal/vendor"
 )
 
-// Flow says how a provider obtains tokens.
+// Type is the kind of credential that a provider gives.
+type Type string
+
+// The types of providers.
+const (
+	TypeOAuth2 Type = "oauth2"  // OAuth 2.0 access tokens
+	TypeAPIKey Type = "api_key" // one key that the operator gave
+	TypeBasic  Type = "basic"   // one user name and password that the operator gave (RFC 7617)
+	TypeSTS    Type = "sts"     // temporary keys of a cloud's security token service
+)
+
+// Flow says how a provider of [TypeOAuth2] obtains tokens; the others have none.
 type Flow string
 
-// UserFederation is the three-legged flow: each user authorizes for himself.
-const UserFederation Flow = "USER_FEDERATION"
-
-// TypeOAuth2 is the type of providers that hand out OAuth 2.0 access tokens.
-const TypeOAuth2 = "oauth2"
+// The flows.
+const (
+	UserFederation Flow = "USER_FEDERATION" // the three-legged flow: each user authorizes for himself
+	M2M            Flow = "M2M"             // the agent acts for the client itself (RFC 6749, section 4.4)
+	OnBehalfOf     Flow = "ON_BEHALF_OF"    // the user is asserted to the third party, which asks nobody (RFC 8693, RFC 7523)
+)
 
 // The actions that permits are given for, all on [Resource].
 const (
@@ -30,6 +43,19 @@ const (
 // Resource is what permits for a provider name.
 func Resource(pool, provider string) guard.Resource {
 	return guard.Resource{Kind: "provider", Pool: pool, ID: provider}
+}
+
+// Types are all types.
+func Types() []Type { return []Type{TypeOAuth2, TypeAPIKey, TypeBasic, TypeSTS} }
+
+// Check returns a fault of kind Invalid with code "provider_type_unknown" unless
+// t is a type.
+func (t Type) Check() error {
+	if slices.Contains(Types(), t) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "provider_type_unknown", "there is no provider type %q", name.Clip(string(t), 40)).WithSource("type").
+		WithFix("use one of %s, %s, %s and %s", TypeOAuth2, TypeAPIKey, TypeBasic, TypeSTS)
 }
 
 // NotFound is the fault for a provider that does not exist; existing are the
@@ -44,14 +70,15 @@ type Provider struct {
 	ID           string // never reused, so that a provider made anew under an old name inherits nothing
 	Pool         string
 	Name         string
-	Type         string // TypeOAuth2
-	Vendor       string // id in the vendor catalogue
-	Flow         Flow
-	ClientID     string
-	SealedSecret []byte
+	Type         Type             // never changes
+	Vendor       string           // id in the vendor catalogue; of TypeOAuth2 only
+	Flow         Flow             // never changes
+	ClientID     string           // of TypeBasic the user name, of TypeSTS the access key's id
+	SealedSecret []byte           // the client secret, key, password or secret access key
 	Scopes       name.Scopes      // asked for when a request names none
 	Endpoints    vendor.Endpoints // replace the vendor's where set
-	Version      int64            // from 1; grows with each change
+	Options      Options
+	Version      int64 // from 1; grows with each change
 	Created      time.Time
 	Updated      time.Time
 }
@@ -64,9 +91,14 @@ type Store interface {
 	// UpdateProvider replaces the provider whose version is v.Version-1, else it
 	// returns a fault of kind Conflict. It needs a permit for ActionUpdate.
 	UpdateProvider(ctx context.Context, p guard.Permit, v Provider) error
-	// DeleteProvider also deletes the grants and delegations of the provider. It
-	// needs a permit for ActionDelete.
+	// DeleteProvider also deletes the grants and delegations of the provider, and
+	// keeps it as a former one until all their tokens are revoked. It needs a permit
+	// for ActionDelete.
 	DeleteProvider(ctx context.Context, p guard.Permit, pool, name string) error
 	Provider(ctx context.Context, pool, name string) (Provider, error)
+	// ProviderByID returns the provider of any pool with that id.
+	ProviderByID(ctx context.Context, id string) (Provider, error)
 	Providers(ctx context.Context, pool string) ([]Provider, error)
+	// FormerProvider returns a provider that is deleted, by its id.
+	FormerProvider(ctx context.Context, id string) (Provider, error)
 }

@@ -1,11 +1,14 @@
 package provider
 
 import (
+	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
@@ -26,19 +29,34 @@ type Registry struct {
 	Catalogue   vendor.Catalogue
 	Client      *vendor.Client
 	CallbackURL string // Deputy's own, the redirect URI of every provider
+	Keys        SigningKeys
 	Now         func() time.Time
 }
 
+// SigningKeys are the keys with which providers prove themselves that have no
+// secret; keys.Ring has them.
+type SigningKeys interface {
+	// Signing returns the owner's keys with one of the algorithm among them, which signs if it is the last one.
+	Signing(ctx context.Context, owner, algorithm string) ([]jwt.Key, error)
+}
+
+// KeysPath is where the public keys of a provider are.
+func KeysPath(providerID string) string { return "/provider-keys/" + providerID }
+
+// KeyOwner is the owner of a provider's signing keys.
+func KeyOwner(providerID string) string { return "provider/" + providerID }
+
 // Settings is what an operator says about a provider.
 type Settings struct {
-	Type         string // "" means TypeOAuth2
+	Type         Type // "" means TypeOAuth2; on update, what it is
 	Vendor       string
-	Flow         Flow // "" means UserFederation
+	Flow         Flow // "" means UserFederation, if there is one at all; on update, what it is
 	ClientID     string
 	ClientSecret secret.Text // on update, empty keeps the old one
 	Scopes       name.Scopes
 	Endpoints    vendor.Endpoints
 	CallbackURL  string // may be left out; anything but Deputy's own callback is refused
+	Options      Options
 }
 
 // Create checks the settings and makes a provider.
@@ -50,16 +68,12 @@ func (r *Registry) Create(ctx context.Context, c name.Caller, pool, providerName
 	if err := name.Check("credential provider", providerName); err != nil {
 		return Provider{}, err
 	}
-	if s.ClientSecret.Empty() {
-		return Provider{}, fault.New(fault.Invalid, "client_secret_missing", "the provider has no client secret").
-			WithSource("clientSecret").WithFix("copy it from the third party's developer console")
-	}
 	now := r.Now().UTC()
 	made := Provider{ID: name.NewID("prv"), Pool: pool, Name: providerName, Version: 1, Created: now, Updated: now}
 	if err := r.apply(ctx, &made, s); err != nil {
 		return Provider{}, err
 	}
-	return made, r.Store.CreateProvider(ctx, p.With(providerName, made.Scopes, map[string]string{"vendor": made.Vendor}), made)
+	return made, r.Store.CreateProvider(ctx, p.With(providerName, made.Scopes, made.detail()), made)
 }
 
 // Update checks the settings and replaces those of an existing provider.
@@ -80,44 +94,27 @@ func (r *Registry) Update(ctx context.Context, c name.Caller, pool, providerName
 		}
 		defer s.ClientSecret.Clear()
 	}
+	s.Type, s.Flow = cmp.Or(s.Type, v.Type), cmp.Or(s.Flow, v.Flow)
 	v.Version++
 	v.Updated = r.Now().UTC()
 	if err := r.apply(ctx, &v, s); err != nil {
 		return Provider{}, err
 	}
-	return v, r.Store.UpdateProvider(ctx, p.With(providerName, v.Scopes, map[string]string{"vendor": v.Vendor}), v)
+	return v, r.Store.UpdateProvider(ctx, p.With(providerName, v.Scopes, v.detail()), v)
 }
 
 // apply validates s and writes it into v, whose identity and version are set.
 func (r *Registry) apply(ctx context.Context, v *Provider, s Settings) error {
-	if s.Type != "" && s.Type != TypeOAuth2 {
-		return fault.New(fault.Invalid, "provider_type_unknown", "there is no provider type %q", name.Clip(s.Type, 40)).WithSource("type").WithFix("use %q", TypeOAuth2)
-	}
-	if s.Flow == "" {
-		s.Flow = UserFederation
-	}
-	if s.Flow != UserFederation {
-		return fault.New(fault.Invalid, "flow_unknown", "there is no flow %q", name.Clip(string(s.Flow), 40)).WithSource("flow").WithFix("use %q", UserFederation)
-	}
-	if s.ClientID == "" || len(s.ClientID) > 512 {
-		return fault.New(fault.Invalid, "client_id_invalid", "the client id is empty or too long").WithSource("clientId").
-			WithFix("copy it from the third party's developer console")
-	}
-	if s.CallbackURL != "" && s.CallbackURL != r.CallbackURL {
-		return fault.New(fault.Invalid, "callback_url_wrong", "%q is not the address to which third parties must send people back", name.Clip(s.CallbackURL, 200)).
-			WithSource("callbackUrl").WithFix("leave it out, and register %s at the third party: it points at Deputy, never at an agent or its runtime", r.CallbackURL)
-	}
-	entry, err := r.Catalogue.Lookup(s.Vendor)
-	if err != nil {
+	s = s.withDefaults()
+	if err := r.check(s); err != nil {
 		return err
 	}
-	if _, err := entry.With(s.Endpoints); err != nil {
-		return err
+	if v.Type != "" && (v.Type != s.Type || v.Flow != s.Flow) {
+		return fault.New(fault.Invalid, "provider_type_fixed", "credential provider %q is of type %s and stays so", v.Name, strings.TrimSpace(string(v.Type)+" "+string(v.Flow))).
+			WithSource("type").WithFix("create another one for the other kind of credential")
 	}
-	if err := entry.CheckScopes(s.Scopes); err != nil {
-		return err
-	}
-	v.Type, v.Vendor, v.Flow, v.ClientID, v.Scopes, v.Endpoints = TypeOAuth2, s.Vendor, s.Flow, s.ClientID, s.Scopes, s.Endpoints
+	v.Type, v.Vendor, v.Flow, v.ClientID, v.Scopes, v.Endpoints, v.Options = s.Type, s.Vendor, s.Flow, s.ClientID, s.Scopes, s.Endpoints, s.Options
+	var err error
 	v.SealedSecret, err = r.Sealer.Seal(ctx, v.place(), s.ClientSecret)
 	return err
 }
@@ -129,6 +126,15 @@ func (r *Registry) Delete(ctx context.Context, c name.Caller, pool, providerName
 		return err
 	}
 	return r.Store.DeleteProvider(ctx, p.With(providerName, name.Scopes{}, nil), pool, providerName)
+}
+
+// detail is what the audit log tells of a change.
+func (v Provider) detail() map[string]string {
+	d := map[string]string{"type": string(v.Type)}
+	if v.Vendor != "" {
+		d["vendor"] = v.Vendor
+	}
+	return d
 }
 
 func (v Provider) place() keys.Place {
@@ -143,15 +149,43 @@ type Dialect struct {
 	client   *vendor.Client
 }
 
-// Dialect opens the provider's secret and returns what is needed to speak for
-// it. The permit is the one for the step that needs it.
-func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerName string) (Dialect, error) {
+// Secret opens the secret of v, which the caller clears when it is done. The
+// permit is the one for the step that needs it.
+func (r *Registry) Secret(ctx context.Context, p guard.Permit, v Provider) (secret.Text, error) {
 	if p.Caller().Kind == name.Nobody {
-		return Dialect{}, fault.New(fault.Internal, "permit_missing", "a provider's secret was asked for without a permit")
+		return secret.Text{}, fault.New(fault.Internal, "permit_missing", "a provider's secret was asked for without a permit")
 	}
+	return r.Sealer.Open(ctx, v.place(), v.SealedSecret)
+}
+
+// Dialect opens the provider's secret and returns what is needed to speak for
+// it. The permit is the one for the step that needs it. A provider that is not
+// of TypeOAuth2 speaks none: that is a fault of kind Invalid with code
+// "provider_type_wrong".
+func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerName string) (Dialect, error) {
 	v, err := r.Store.Provider(ctx, pool, providerName)
 	if err != nil {
 		return Dialect{}, err
+	}
+	return r.dialect(ctx, p, v)
+}
+
+// DialectOf is Dialect for the provider that had that id when it had that name:
+// also one that was deleted since, as long as there is something to revoke.
+func (r *Registry) DialectOf(ctx context.Context, p guard.Permit, pool, providerName, id string) (Dialect, error) {
+	v, err := r.Store.Provider(ctx, pool, providerName)
+	if fault.Is(err, fault.NotFound) || (err == nil && v.ID != id) {
+		v, err = r.Store.FormerProvider(ctx, id)
+	}
+	if err != nil {
+		return Dialect{}, err
+	}
+	return r.dialect(ctx, p, v)
+}
+
+func (r *Registry) dialect(ctx context.Context, p guard.Permit, v Provider) (Dialect, error) {
+	if v.Type != TypeOAuth2 {
+		return Dialect{}, fault.New(fault.Invalid, "provider_type_wrong", "credential provider %q is of type %s, and this is for %s", v.Name, v.Type, TypeOAuth2)
 	}
 	entry, err := r.Catalogue.Lookup(v.Vendor)
 	if err != nil {
@@ -160,11 +194,36 @@ func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerNa
 	if entry, err = entry.With(v.Endpoints); err != nil {
 		return Dialect{}, err
 	}
-	clientSecret, err := r.Sealer.Open(ctx, v.place(), v.SealedSecret)
+	entry.Authorize.Params = v.Options.params(entry.Authorize.Params)
+	entry.Token.Auth = cmp.Or(v.Options.AuthMethod, entry.Token.Auth)
+	clientSecret, err := r.Secret(ctx, p, v)
 	if err != nil {
 		return Dialect{}, err
 	}
-	return Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.CallbackURL}, r.Client}, nil
+	d := Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.CallbackURL}, r.Client}
+	if entry.Token.Auth == vendor.AuthPrivateKeyJWT {
+		own, err := r.Keys.Signing(ctx, KeyOwner(v.ID), jwt.ES256)
+		if err != nil {
+			return Dialect{}, err
+		}
+		d.App.Key = own[len(own)-1]
+	}
+	return d, nil
+}
+
+// PublicKeys returns the key set (RFC 7517) with which a third party checks
+// what the provider with that id signs. A provider that signs nothing has none,
+// which is the fault of [NotFound].
+func (r *Registry) PublicKeys(ctx context.Context, providerID string) ([]byte, error) {
+	v, err := r.Store.ProviderByID(ctx, providerID)
+	if err != nil {
+		return nil, err
+	}
+	if v.Options.AuthMethod != vendor.AuthPrivateKeyJWT {
+		return nil, NotFound("", providerID, nil)
+	}
+	own, err := r.Keys.Signing(ctx, KeyOwner(v.ID), jwt.ES256)
+	return jwt.NewSet(own...).JWKS(), err
 }
 
 // Ask is what an authorization request says.
@@ -189,6 +248,28 @@ func (d Dialect) AuthorizeURL(a Ask) (string, error) {
 	})
 }
 
+// target is what tokens without a user's consent are for.
+func (d Dialect) target(scopes name.Scopes) vendor.Target {
+	return vendor.Target{Scopes: scopes, Audience: d.Provider.Options.Audience, Resource: d.Provider.Options.Resource}
+}
+
+// Machine gets a token for the client itself (RFC 6749, section 4.4).
+func (d Dialect) Machine(ctx context.Context, scopes name.Scopes) (vendor.Tokens, error) {
+	return d.client.Machine(ctx, d.Entry, d.App, d.target(scopes))
+}
+
+// AssertionAudience is to whom assertions about users are addressed: the token
+// endpoint (RFC 7523, section 3).
+func (d Dialect) AssertionAudience() string { return d.Entry.Endpoints.Token }
+
+// OnBehalfOf redeems an assertion about a user.
+func (d Dialect) OnBehalfOf(ctx context.Context, assertion secret.Text, scopes name.Scopes) (vendor.Tokens, error) {
+	if d.Provider.Options.Assertion == JWTBearer {
+		return d.client.Assert(ctx, d.Entry, d.App, assertion, d.target(scopes))
+	}
+	return d.client.ExchangeToken(ctx, d.Entry, d.App, assertion, d.target(scopes))
+}
+
 // Exchange redeems an authorization code.
 func (d Dialect) Exchange(ctx context.Context, code, codeVerifier secret.Text) (vendor.Tokens, error) {
 	return d.client.Exchange(ctx, d.Entry, d.App, code, codeVerifier)
@@ -206,4 +287,16 @@ func (d Dialect) Refresh(ctx context.Context, refresh secret.Text) (vendor.Token
 // Account asks the third party whose account an access token opens.
 func (d Dialect) Account(ctx context.Context, access secret.Text) (vendor.Account, error) {
 	return d.client.Identity(ctx, d.Entry, access)
+}
+
+// Revoke tells the third party that tokens are not to be used any more. It
+// returns the fault vendor_endpoint_missing if the third party cannot be told.
+func (d Dialect) Revoke(ctx context.Context, access, refresh secret.Text) error {
+	return d.client.Revoke(ctx, d.Entry, d.App, access, refresh)
+}
+
+// Try makes the vendor's test request. It returns the fault
+// vendor_endpoint_missing if there is none.
+func (d Dialect) Try(ctx context.Context, access secret.Text) error {
+	return d.client.Test(ctx, d.Entry, d.App, access)
 }

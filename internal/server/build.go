@@ -12,6 +12,7 @@ import (
 	"github.com/deputy-id/deputy/internal/account"
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/api/rest"
+	"github.com/deputy-id/deputy/internal/assertion"
 	"github.com/deputy-id/deputy/internal/attest"
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/backchannel"
@@ -31,9 +32,12 @@ import (
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/notice"
+	"github.com/deputy-id/deputy/internal/obtain"
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/outbound"
+	"github.com/deputy-id/deputy/internal/outbox"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/recovery"
@@ -60,6 +64,8 @@ type Server struct {
 	keeper   keeper
 	recovery *recovery.Recovery
 	notifier *backchannel.Notifier
+	teller   *notice.Teller
+	revoking outbox.Worker[vault.Revocation]
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -120,7 +126,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 
 	// Identity: who is asking.
-	pools := store.UserPools{DB: db}
+	pools := store.UserPools{DB: db, PublicURL: c.PublicURL}
 	site, err := browser.NewSite(c.PublicURL, "id")
 	if err != nil {
 		return err
@@ -159,7 +165,7 @@ func (s *Server) build(ctx context.Context) error {
 	loginPages := &login.Handler{Base: base, Logins: logins, SignIn: signIn, Recovery: s.recovery}
 	accounts := account.Base{Base: base, Logins: logins}
 	security := &account.Security{Base: accounts, SignIn: signIn}
-	home := &account.Home{Base: accounts, Clients: pools, Sessions: pools, Consents: pools, Guard: s.guard}
+	home := &account.Home{Base: accounts, Clients: pools, Sessions: pools, Consents: pools, Guard: s.guard, Factors: factors}
 	openid := &op.Provider{Base: base, Users: pools, Clients: pools, Codes: pools, Devices: pools, Families: pools, Consents: pools, Logins: logins, Keys: ring,
 		Pushed: pools, Assertions: pools, Registrations: pools, Outbound: out, Throttle: signIn.Throttle, ClientThrottle: signin.NewThrottle(c.Now), Guard: s.guard}
 	watKeys, err := ring.Signing(ctx, keys.WorkloadTokens, jwt.ES256)
@@ -169,18 +175,19 @@ func (s *Server) build(ctx context.Context) error {
 	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready()
 
 	// Credentials: what may be given to whom.
-	catalogue, err := vendor.Builtin()
+	catalogue, err := vendors(c.Vendors)
 	if err != nil {
 		return err
 	}
 	providers := &provider.Registry{
-		Store: store.Providers{DB: db}, Guard: s.guard, Sealer: ring, Catalogue: catalogue, Client: &vendor.Client{Outbound: out, Now: c.Now},
+		Store: store.Providers{DB: db}, Guard: s.guard, Sealer: ring, Keys: ring, Catalogue: catalogue, Client: &vendor.Client{Outbound: out, Now: c.Now},
 		CallbackURL: c.PublicURL + callback.Path, Now: c.Now,
 	}
 	identities := store.Identities{DB: db}
 	federated := &federation.Federation{
 		PublicURL: c.PublicURL, Store: identities, Users: pools, Sealer: ring, Guard: s.guard, Catalogue: catalogue, Outbound: out, Now: c.Now,
 	}
+	home.Federation, openid.Upstream = federated, federated
 	external := &idppage.Handler{Login: loginPages, Federation: federated}
 	loginPages.Choices = external.Choices
 	grants := store.Vault{DB: db}
@@ -189,15 +196,19 @@ func (s *Server) build(ctx context.Context) error {
 		return fault.Wrap(err, fault.Unavailable, "data_unwritable", "the journal of refreshed tokens cannot be opened").WithSource("--data")
 	}
 	tokenVault := &vault.Vault{
-		Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
+		Store: grants, Held: grants, Revocations: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Revoker: revoker{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
 	}
 	s.onClose(tokenVault.Wait)
+	s.revoking = tokenVault.Revoking(store.Bell{DB: db})
 	flow := &consent.Flow{
 		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
 	}
+	asserter := &assertion.Asserter{PublicURL: c.PublicURL, TrustDomain: c.TrustDomain, Pools: pools, Users: pools, Keys: ring, Now: c.Now}
 	trials := &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Sealer: ring, Providers: providers, PublicURL: c.PublicURL, Logger: log, Now: c.Now}
-	credentials := &broker.Broker{Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow}
+	credentials := &broker.Broker{
+		Store: grants, Guard: s.guard, Vault: tokenVault, Flow: flow, Other: &obtain.Kinds{Providers: providers, Outbound: out, Asserter: asserter, Now: c.Now},
+	}
 
 	// The runtime: agents and the way in to them.
 	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
@@ -221,8 +232,12 @@ func (s *Server) build(ctx context.Context) error {
 	s.notifier = &backchannel.Notifier{
 		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
 	}
+	webhooks := &notice.Registry{Store: store.Webhooks{DB: db}, Sealer: ring, Sender: out, Guard: s.guard, Now: c.Now}
+	s.teller = &notice.Teller{
+		Webhooks: store.Webhooks{DB: db}, Outbox: store.Webhooks{DB: db}, Audit: store.Audit{DB: db}, Sealer: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Logger: log, Now: c.Now,
+	}
 	s.keeper = keeper{
-		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, trials: trials.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, trials: trials.Sweep, deliveries: s.teller.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -231,11 +246,12 @@ func (s *Server) build(ctx context.Context) error {
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	loginPages.Mount(mux)
 	home.Mount(mux)
+	(&account.Agents{Base: accounts, Vault: tokenVault, Words: scopesInWords(providers)}).Mount(mux)
 	external.Mount(mux)
 	security.Mount(mux)
 	openid.Mount(mux)
 	(&scim.Handler{PublicURL: c.PublicURL, Pools: pools, Tokens: pools, Roster: people, Log: log}).Mount(mux)
-	(&callback.Handler{Flow: flow, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Logger: log}).Mount(mux)
+	(&callback.Handler{Flow: flow, Keys: providers, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Codes: catalogue.CodeParams(), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
 		Operators: operators, Tokens: tokens, Launches: launches,
@@ -244,7 +260,7 @@ func (s *Server) build(ctx context.Context) error {
 		Clients: pools, Registrations: pools,
 		Federation: federated, Identities: identities,
 		Keys:      ring,
-		Workloads: workloads, Providers: providers, Trials: trials,
+		Workloads: workloads, Providers: providers, Trials: trials, Webhooks: webhooks,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
 		Agents: agents, Fleet: s.fleet,
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,

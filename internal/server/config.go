@@ -19,18 +19,23 @@ import (
 
 // Config is what an operator says.
 type Config struct {
-	Data          string      // directory for everything that is kept; made if it does not exist
-	Listen        string      // address of the identity service
-	PublicURL     string      // as browsers see the identity service; "" for http and Listen, if that is loopback
-	Database      secret.Text // postgres://… URL; empty for SQLite in Data
-	RootKey       secret.Text // base64 of 32 bytes; empty for RootKeyFile
-	RootKeyFile   string      // "" for root.key in Data
-	TrustDomain   string      // of the workloads' SPIFFE IDs; "" for deputy.local
-	IngressListen string      // address of the runtime's ingress; "" turns the runtime off
-	IngressURL    string      // as callers see the ingress; "" for http and IngressListen
-	AllowOutbound []string    // private addresses that may be reached; see package outbound
+	Data        string      // directory for everything that is kept; made if it does not exist
+	Listen      string      // address of the identity service
+	PublicURL   string      // as browsers see the identity service; "" for http and Listen, if that is loopback
+	Database    secret.Text // postgres://… URL; empty for SQLite in Data
+	RootKey     secret.Text // base64 of 32 bytes; empty for RootKeyFile
+	RootKeyFile string      // "" for root.key in Data
+	// FormerRootKeyFile and FormerRootKey are as above, for the root key that is
+	// being replaced: data keys that it wraps are opened, and no new ones are wrapped with it.
+	FormerRootKeyFile string
+	FormerRootKey     secret.Text
+	TrustDomain       string   // of the workloads' SPIFFE IDs; "" for deputy.local
+	IngressListen     string   // address of the runtime's ingress; "" turns the runtime off
+	IngressURL        string   // as callers see the ingress; "" for http and IngressListen
+	AllowOutbound     []string // private addresses that may be reached; see package outbound
 	// BreachedPasswords is a file of breached passwords' hashes; "" for the short built-in list alone. See [userpool.NewBreached].
 	BreachedPasswords string
+	Vendors           string // file of further vendors, by the schema of vendor/catalogue.yaml; "" for the built-in ones alone
 
 	SMTPURL      string         // smtp://user@host:587 or smtps://…; "" turns sign-up and recovery by e-mail off; see package mail
 	SMTPPassword secret.Text    // of the user in SMTPURL

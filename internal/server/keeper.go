@@ -24,6 +24,7 @@ type keeper struct {
 	attempts   signin.Attempts
 	identities idp.Logins
 	letters    func(context.Context) error // removes those whose time is over
+	deliveries func(context.Context) error // removes those of webhooks that ended long ago
 	trials     func(context.Context) error // as above
 	ring       *keys.Ring
 	vault      *vault.Vault
@@ -60,6 +61,7 @@ func (k keeper) chores(ctx context.Context) {
 		{"ended sessions removed", k.sweep},
 		{"unfinished logins removed", k.sweepAttempts},
 		{"old letters removed", k.letters},
+		{"old webhook deliveries removed", k.deliveries},
 		{"old trials of credential providers removed", k.trials},
 		{"unfinished logins at identity providers removed", k.sweepFederated},
 		{"signing keys rotated", k.rotate},
@@ -143,6 +145,37 @@ func (k keeper) refresh(ctx context.Context) {
 	}
 	if _, err := k.vault.Sweep(ctx); err != nil && ctx.Err() == nil {
 		k.log.LogAttrs(ctx, slog.LevelWarn, "grants that are due were not all refreshed; tried again later", slog.Any("err", fault.As(err)))
+	}
+}
+
+// keepSealed has the data keys rotated that are due, and goes on with what an
+// earlier rotation left, until ctx is done. It has a loop of its own: sealing
+// all records anew may take long.
+func (k keeper) keepSealed(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := k.reseal(ctx); err != nil && ctx.Err() == nil {
+			k.log.LogAttrs(ctx, slog.LevelWarn, "records not all sealed under the newest data keys; tried again later", slog.Any("err", fault.As(err)))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (k keeper) reseal(ctx context.Context) error {
+	if err := k.ring.RotateDataKeysDue(ctx, keys.DataKeyLifetime); err != nil {
+		return err
+	}
+	for {
+		if n, err := k.ring.Reseal(ctx, name.Caller{Kind: name.System}, 2000); err != nil {
+			return err
+		} else if n == 0 {
+			return k.ring.RemoveDataKeys(ctx)
+		}
 	}
 }
 

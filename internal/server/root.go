@@ -26,7 +26,11 @@ func openRing(ctx context.Context, c Config, store keys.Store, g *guard.Guard) (
 	if err != nil {
 		return nil, err
 	}
-	ring, err := keys.NewRing(ctx, local, store, g, c.Now)
+	both, err := withFormer(c, local)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := keys.NewRing(ctx, both, store, g, c.Now)
 	if err != nil && made {
 		// Another replica gave the store its first key at the same moment. Leaving our useless file
 		// behind would make the next start fail for the same reason.
@@ -36,6 +40,30 @@ func openRing(ctx context.Context, c Config, store keys.Store, g *guard.Guard) (
 		err = fault.As(err).WithSource(path)
 	}
 	return ring, err
+}
+
+// withFormer returns root together with the root key that it replaces, if one is given.
+func withFormer(c Config, root keys.Root) (keys.Root, error) {
+	var former secret.Text
+	var err error
+	switch {
+	case !c.FormerRootKey.Empty():
+		former, err = keys.ParseRoot(c.FormerRootKey, "DEPUTY_FORMER_ROOT_KEY")
+	case c.FormerRootKeyFile != "":
+		former, err = keys.ReadRootFile(c.FormerRootKeyFile)
+	default:
+		return root, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fault.Wrap(err, fault.Invalid, "root_key_missing", "the former root key file does not exist").WithSource("--former-root-key-file").
+			WithFix("name the file of the root key that is being replaced, or leave the setting out once deputy keys rotate --root is done")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer former.Clear()
+	local, err := keys.NewLocal(former)
+	return keys.Change{New: root, Former: local}, err
 }
 
 // rootKey returns the root key, where it came from, and whether it was made now.

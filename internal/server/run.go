@@ -46,7 +46,11 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() { s.keeper.run(ctx) })
 	group.Go(func() { s.notifier.Run(ctx) })
 	group.Go(func() { s.recovery.Run(ctx) })
+	group.Go(func() { s.revoking.Run(ctx) })
+	group.Go(func() { s.teller.Run(ctx) })
+	group.Go(func() { s.teller.Worker().Run(ctx) })
 	group.Go(func() { s.keeper.keepFresh(ctx) })
+	group.Go(func() { s.keeper.keepSealed(ctx) })
 	if in != nil {
 		group.Go(func() { stop(s.serve(ctx, in, s.ingress)) })
 		group.Go(func() { s.fleet.Run(ctx) })

@@ -15,12 +15,13 @@ import (
 // implements [idp.Stores].
 type Identities struct{ DB *DB }
 
-const identityColumns = `pool, name, id, title, type, client_id, sealed_secret, issuer, endpoints, scopes, mapping, link_by_email, create_users, enabled, created, updated, version`
+const identityColumns = `pool, name, id, title, type, client_id, sealed_secret, issuer, endpoints, scopes, mapping, link_by_email, create_users, upstream_logout,
+	enabled, created, updated, version`
 
 func scanIdentity(v *idp.Provider) func(scanner) error {
 	return func(sc scanner) error {
 		return sc.Scan(&v.Pool, &v.Name, &v.ID, &v.Title, &v.Type, &v.ClientID, &v.SealedSecret, &v.Issuer, jsonText{&v.Endpoints}, scopesText{&v.Scopes}, jsonText{&v.Mapping},
-			&v.LinkByVerifiedEmail, &v.CreateUsers, &v.Enabled, timeMS{&v.CreatedAt}, timeMS{&v.UpdatedAt}, &v.Version)
+			&v.LinkByVerifiedEmail, &v.CreateUsers, &v.UpstreamLogout, &v.Enabled, timeMS{&v.CreatedAt}, timeMS{&v.UpdatedAt}, &v.Version)
 	}
 }
 
@@ -44,9 +45,9 @@ func (s Identities) CreateProvider(ctx context.Context, p guard.Permit, v idp.Pr
 			return err
 		}
 		return must(ctx, tx, idp.Exists(v.Name),
-			`INSERT INTO identity_providers (`+identityColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT DO NOTHING`,
+			`INSERT INTO identity_providers (`+identityColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING`,
 			v.Pool, v.Name, v.ID, v.Title, string(v.Type), v.ClientID, v.SealedSecret, v.Issuer, endpoints, v.Scopes.String(), mapping,
-			v.LinkByVerifiedEmail, v.CreateUsers, v.Enabled, ms(v.CreatedAt), ms(v.UpdatedAt), v.Version)
+			v.LinkByVerifiedEmail, v.CreateUsers, v.UpstreamLogout, v.Enabled, ms(v.CreatedAt), ms(v.UpdatedAt), v.Version)
 	})
 }
 
@@ -82,9 +83,9 @@ func (s Identities) UpdateProvider(ctx context.Context, p guard.Permit, v idp.Pr
 	return s.DB.change(ctx, p, idp.ActionUpdate, v.Resource(), func(ctx context.Context, tx *txn) error {
 		return must(ctx, tx, idp.Changed(v.Name),
 			`UPDATE identity_providers SET title = $1, client_id = $2, sealed_secret = $3, issuer = $4, endpoints = $5, scopes = $6, mapping = $7, link_by_email = $8,
-			 create_users = $9, enabled = $10, updated = $11, version = $12 WHERE pool = $13 AND name = $14 AND id = $15 AND version = $16`,
+			 create_users = $9, upstream_logout = $10, enabled = $11, updated = $12, version = $13 WHERE pool = $14 AND name = $15 AND id = $16 AND version = $17`,
 			v.Title, v.ClientID, v.SealedSecret, v.Issuer, endpoints, v.Scopes.String(), mapping, v.LinkByVerifiedEmail,
-			v.CreateUsers, v.Enabled, ms(v.UpdatedAt), v.Version, v.Pool, v.Name, v.ID, v.Version-1)
+			v.CreateUsers, v.UpstreamLogout, v.Enabled, ms(v.UpdatedAt), v.Version, v.Pool, v.Name, v.ID, v.Version-1)
 	})
 }
 
@@ -102,8 +103,8 @@ func (s Identities) CreateLink(ctx context.Context, p guard.Permit, l idp.Link) 
 			return err
 		}
 		err := must(ctx, tx, idp.LinkExists(),
-			`INSERT INTO identity_links (pool, provider_id, issuer, subject, user_id, created) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-			l.Pool, l.ProviderID, l.Issuer, l.Subject, l.UserID, ms(l.CreatedAt))
+			`INSERT INTO identity_links (pool, provider_id, issuer, subject, user_id, name, created) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+			l.Pool, l.ProviderID, l.Issuer, l.Subject, l.UserID, l.Name, ms(l.CreatedAt))
 		if foreign(err) {
 			return idp.NotFound(l.ProviderID)
 		}
@@ -114,9 +115,29 @@ func (s Identities) CreateLink(ctx context.Context, p guard.Permit, l idp.Link) 
 // Link implements [idp.Links].
 func (s Identities) Link(ctx context.Context, pool, providerID, issuer, subject string) (idp.Link, error) {
 	l := idp.Link{Pool: pool, ProviderID: providerID, Issuer: issuer, Subject: subject}
-	err := row(ctx, s.DB.read, idp.LinkNotFound(), func(sc scanner) error { return sc.Scan(&l.UserID, timeMS{&l.CreatedAt}) },
-		`SELECT user_id, created FROM identity_links WHERE pool = $1 AND provider_id = $2 AND issuer = $3 AND subject = $4`, pool, providerID, issuer, subject)
+	err := row(ctx, s.DB.read, idp.LinkNotFound(), func(sc scanner) error { return sc.Scan(&l.UserID, &l.Name, timeMS{&l.CreatedAt}) },
+		`SELECT user_id, name, created FROM identity_links WHERE pool = $1 AND provider_id = $2 AND issuer = $3 AND subject = $4`, pool, providerID, issuer, subject)
 	return l, err
+}
+
+// LinksOf implements [idp.Links].
+func (s Identities) LinksOf(ctx context.Context, pool, userID string) ([]idp.Link, error) {
+	var list []idp.Link
+	err := rows(ctx, s.DB.read, func(sc scanner) error {
+		l := idp.Link{Pool: pool, UserID: userID}
+		err := sc.Scan(&l.ProviderID, &l.Issuer, &l.Subject, &l.Name, timeMS{&l.CreatedAt})
+		list = append(list, l)
+		return err
+	}, `SELECT provider_id, issuer, subject, name, created FROM identity_links WHERE pool = $1 AND user_id = $2 ORDER BY created, provider_id, issuer, subject`, pool, userID)
+	return list, err
+}
+
+// DeleteLink implements [idp.Links].
+func (s Identities) DeleteLink(ctx context.Context, p guard.Permit, l idp.Link) error {
+	return s.DB.change(ctx, p, idp.ActionDeleteLink, idp.UserResource(l.Pool, l.UserID), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, idp.LinkNotFound(), `DELETE FROM identity_links WHERE pool = $1 AND user_id = $2 AND provider_id = $3 AND issuer = $4 AND subject = $5`,
+			l.Pool, l.UserID, l.ProviderID, l.Issuer, l.Subject)
+	})
 }
 
 // VerifiedUsers implements [idp.Links].
@@ -135,9 +156,9 @@ func (s Identities) VerifiedUsers(ctx context.Context, pool, email string) ([]st
 func (s Identities) BeginLogin(ctx context.Context, p guard.Permit, l idp.Login) error {
 	return s.DB.change(ctx, p, idp.ActionBegin, l.Resource(), func(ctx context.Context, tx *txn) error {
 		err := must(ctx, tx, idp.LoginGone(),
-			`INSERT INTO identity_logins (state_hash, id, pool, provider_id, browser_hash, nonce, sealed_verifier, return_to, expires)
-			 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
-			l.Hash.String(), l.ID, l.Pool, l.ProviderID, l.Browser.String(), l.Nonce, l.SealedVerifier, l.ReturnTo, ms(l.ExpiresAt))
+			`INSERT INTO identity_logins (state_hash, id, pool, provider_id, browser_hash, nonce, sealed_verifier, return_to, user_id, session_id, expires)
+			 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
+			l.Hash.String(), l.ID, l.Pool, l.ProviderID, l.Browser.String(), l.Nonce, l.SealedVerifier, l.ReturnTo, l.UserID, l.SessionID, ms(l.ExpiresAt))
 		if foreign(err) {
 			return idp.NotFound(l.ProviderID)
 		}
@@ -150,8 +171,8 @@ func (s Identities) Login(ctx context.Context, pool string, state secret.Hash) (
 	l := idp.Login{Pool: pool, Hash: state}
 	var browser string
 	err := row(ctx, s.DB.read, idp.LoginGone(), func(sc scanner) error {
-		return sc.Scan(&l.ID, &l.ProviderID, &browser, &l.Nonce, &l.SealedVerifier, &l.ReturnTo, timeMS{&l.ExpiresAt})
-	}, `SELECT id, provider_id, browser_hash, nonce, sealed_verifier, return_to, expires FROM identity_logins WHERE state_hash = $1 AND pool = $2`, state.String(), pool)
+		return sc.Scan(&l.ID, &l.ProviderID, &browser, &l.Nonce, &l.SealedVerifier, &l.ReturnTo, &l.UserID, &l.SessionID, timeMS{&l.ExpiresAt})
+	}, `SELECT id, provider_id, browser_hash, nonce, sealed_verifier, return_to, user_id, session_id, expires FROM identity_logins WHERE state_hash = $1 AND pool = $2`, state.String(), pool)
 	if err != nil {
 		return idp.Login{}, err
 	}

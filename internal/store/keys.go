@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -18,20 +17,19 @@ func (s Keys) DataKeys(ctx context.Context) ([]keys.DataKey, error) {
 	var list []keys.DataKey
 	err := rows(ctx, s.DB.read, func(sc scanner) error {
 		var k keys.DataKey
-		err := sc.Scan(&k.Pool, &k.Version, &k.Wrapped, timeMS{&k.Created})
+		err := sc.Scan(&k.Pool, &k.Version, &k.Wrapped, &k.Root, timeMS{&k.Created})
 		list = append(list, k)
 		return err
-	}, `SELECT pool, version, wrapped, created FROM data_keys ORDER BY pool, version`)
+	}, `SELECT pool, version, wrapped, root, created FROM data_keys ORDER BY pool, version`)
 	return list, err
 }
 
 // AddDataKey implements [keys.Store].
 func (s Keys) AddDataKey(ctx context.Context, p guard.Permit, k keys.DataKey) error {
-	r := guard.Resource{Kind: "datakey", Pool: k.Pool, ID: fmt.Sprint(k.Version)}
-	return s.DB.change(ctx, p, keys.ActionCreateDataKey, r, func(ctx context.Context, tx *txn) error {
+	return s.DB.change(ctx, p, keys.ActionCreateDataKey, keys.DataKeyResource(k.Pool, k.Version), func(ctx context.Context, tx *txn) error {
 		return must(ctx, tx, fault.New(fault.Conflict, "datakey_exists", "version %d of the data key of %q exists", k.Version, k.Pool),
-			`INSERT INTO data_keys (pool, version, wrapped, created) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-			k.Pool, k.Version, k.Wrapped, ms(k.Created))
+			`INSERT INTO data_keys (pool, version, wrapped, root, created) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+			k.Pool, k.Version, k.Wrapped, k.Root, ms(k.Created))
 	})
 }
 

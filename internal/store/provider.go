@@ -11,18 +11,18 @@ import (
 // Providers keeps credential providers; it implements [provider.Store].
 type Providers struct{ DB *DB }
 
-const providerColumns = `pool, name, id, type, vendor, flow, client_id, sealed_secret, scopes, endpoints, version, created, updated`
+const providerColumns = `pool, name, id, type, vendor, flow, client_id, sealed_secret, scopes, endpoints, options, version, created, updated`
 
 func scanProvider(v *provider.Provider) func(scanner) error {
 	return func(sc scanner) error {
 		return sc.Scan(&v.Pool, &v.Name, &v.ID, &v.Type, &v.Vendor, &v.Flow, &v.ClientID, &v.SealedSecret,
-			scopesText{&v.Scopes}, jsonText{&v.Endpoints}, &v.Version, timeMS{&v.Created}, timeMS{&v.Updated})
+			scopesText{&v.Scopes}, jsonText{&v.Endpoints}, jsonText{&v.Options}, &v.Version, timeMS{&v.Created}, timeMS{&v.Updated})
 	}
 }
 
 // CreateProvider implements [provider.Store].
 func (s Providers) CreateProvider(ctx context.Context, p guard.Permit, v provider.Provider) error {
-	endpoints, err := toJSON(v.Endpoints)
+	endpoints, options, err := settingsJSON(v)
 	if err != nil {
 		return err
 	}
@@ -31,29 +31,41 @@ func (s Providers) CreateProvider(ctx context.Context, p guard.Permit, v provide
 			return err
 		}
 		return must(ctx, tx, fault.New(fault.Conflict, "provider_exists", "there is a credential provider %q in pool %q already", v.Name, v.Pool),
-			`INSERT INTO providers (`+providerColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`,
-			v.Pool, v.Name, v.ID, v.Type, v.Vendor, string(v.Flow), v.ClientID, v.SealedSecret, v.Scopes.String(), endpoints, v.Version, ms(v.Created), ms(v.Updated))
+			`INSERT INTO providers (`+providerColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`,
+			v.Pool, v.Name, v.ID, string(v.Type), v.Vendor, string(v.Flow), v.ClientID, v.SealedSecret, v.Scopes.String(), endpoints, options, v.Version, ms(v.Created), ms(v.Updated))
 	})
+}
+
+// settingsJSON returns what of v is kept as JSON.
+func settingsJSON(v provider.Provider) (endpoints, options string, err error) {
+	if endpoints, err = toJSON(v.Endpoints); err != nil {
+		return "", "", err
+	}
+	options, err = toJSON(v.Options)
+	return endpoints, options, err
 }
 
 // UpdateProvider implements [provider.Store].
 func (s Providers) UpdateProvider(ctx context.Context, p guard.Permit, v provider.Provider) error {
-	endpoints, err := toJSON(v.Endpoints)
+	endpoints, options, err := settingsJSON(v)
 	if err != nil {
 		return err
 	}
 	return s.DB.change(ctx, p, provider.ActionUpdate, provider.Resource(v.Pool, v.Name), func(ctx context.Context, tx *txn) error {
 		return must(ctx, tx, fault.New(fault.Conflict, "provider_changed", "credential provider %q was changed or deleted in between", v.Name).WithFix("read it again and repeat the change"),
-			`UPDATE providers SET vendor = $1, flow = $2, client_id = $3, sealed_secret = $4, scopes = $5, endpoints = $6, version = $7, updated = $8
+			`UPDATE providers SET vendor = $1, client_id = $2, sealed_secret = $3, scopes = $4, endpoints = $5, options = $6, version = $7, updated = $8
 			 WHERE pool = $9 AND name = $10 AND id = $11 AND version = $12`,
-			v.Vendor, string(v.Flow), v.ClientID, v.SealedSecret, v.Scopes.String(), endpoints, v.Version, ms(v.Updated), v.Pool, v.Name, v.ID, v.Version-1)
+			v.Vendor, v.ClientID, v.SealedSecret, v.Scopes.String(), endpoints, options, v.Version, ms(v.Updated), v.Pool, v.Name, v.ID, v.Version-1)
 	})
 }
 
 // DeleteProvider implements [provider.Store].
 func (s Providers) DeleteProvider(ctx context.Context, p guard.Permit, pool, providerName string) error {
 	return s.DB.change(ctx, p, provider.ActionDelete, provider.Resource(pool, providerName), func(ctx context.Context, tx *txn) error {
-		return must(ctx, tx, provider.NotFound(pool, providerName, nil), `DELETE FROM providers WHERE pool = $1 AND name = $2`, pool, providerName)
+		if err := endProvider(ctx, tx, p, pool, providerName); err != nil {
+			return err
+		}
+		return inUse(must(ctx, tx, provider.NotFound(pool, providerName, nil), `DELETE FROM providers WHERE pool = $1 AND name = $2`, pool, providerName), "provider")
 	})
 }
 
@@ -70,6 +82,13 @@ func (s Providers) Provider(ctx context.Context, pool, providerName string) (pro
 
 func (db *DB) providerNotFound(ctx context.Context, pool, providerName string) error {
 	return provider.NotFound(pool, providerName, db.names(ctx, `SELECT name FROM providers WHERE pool = $1 ORDER BY name LIMIT 1000`, pool))
+}
+
+// ProviderByID implements [provider.Store].
+func (s Providers) ProviderByID(ctx context.Context, id string) (provider.Provider, error) {
+	var v provider.Provider
+	err := row(ctx, s.DB.read, provider.NotFound("", id, nil), scanProvider(&v), `SELECT `+providerColumns+` FROM providers WHERE id = $1`, id)
+	return v, err
 }
 
 // Providers implements [provider.Store].

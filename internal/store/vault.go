@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/deputy-id/deputy/internal/broker"
-	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
@@ -16,7 +15,7 @@ import (
 )
 
 // Vault keeps grants and delegations; it implements [vault.Store],
-// consent.Grants and [broker.Store].
+// [vault.Held], [vault.Revocations], consent.Grants and [broker.Store].
 type Vault struct{ DB *DB }
 
 const grantColumns = `g.id, g.pool, g.provider, g.issuer, g.subject, g.account_id, g.account_name, g.scopes, g.state, g.reason, g.sealed,
@@ -36,11 +35,6 @@ func (s Vault) Grant(ctx context.Context, id string) (vault.Grant, error) {
 	return g, err
 }
 
-// Grants implements [vault.Store].
-func (s Vault) Grants(ctx context.Context, pool, after string, limit int) ([]vault.Grant, error) {
-	return grantList(ctx, s.DB.read, `SELECT `+grantColumns+` FROM grants g WHERE g.pool = $1 AND g.id > $2 ORDER BY g.id LIMIT $3`, pool, after, limit)
-}
-
 func grantList(ctx context.Context, q querier, text string, args ...any) ([]vault.Grant, error) {
 	var list []vault.Grant
 	err := rows(ctx, q, func(sc scanner) error {
@@ -57,10 +51,11 @@ func delegationInto(d *vault.Delegation) []any {
 	return []any{&d.ID, &d.GrantID, scopesText{&d.Scopes}, timeMS{&d.Created}, timeMS{&d.Updated}}
 }
 
-// findDelegatedText needs neither provider nor workload: without them there
-// could be no delegation, as the foreign keys have it.
-const findDelegatedText = `SELECT ` + grantColumns + `, d.id, d.grant_id, d.scopes, d.created, d.updated
+// findDelegatedText needs no workload: without it there could be no delegation,
+// as the foreign keys have it. Of the provider it needs who may use it.
+const findDelegatedText = `SELECT ` + grantColumns + `, d.id, d.grant_id, d.scopes, d.created, d.updated, p.options
 	FROM grants g JOIN delegations d ON d.grant_id = g.id AND d.pool = g.pool AND d.workload = $5
+	JOIN providers p ON p.pool = g.pool AND p.name = g.provider
 	WHERE g.pool = $1 AND g.provider = $2 AND g.issuer = $3 AND g.subject = $4`
 
 // FindDelegated implements [broker.Store].
@@ -89,18 +84,30 @@ func (s Vault) readDelegated(ctx context.Context, w name.Workload, providerName 
 	found := delegated{delegation: vault.Delegation{Workload: w}}
 	ctx, cancel := s.DB.bounded(ctx)
 	defer cancel()
-	err := s.DB.findDelegated.QueryRowContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name).Scan(append(grantInto(&found.grant), delegationInto(&found.delegation)...)...)
+	into := append(grantInto(&found.grant), delegationInto(&found.delegation)...)
+	var options string
+	err := s.DB.findDelegated.QueryRowContext(ctx, w.Pool, providerName, u.Issuer, u.Subject, w.Name).Scan(append(into, &options)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return delegated{}, err
 	}
-	return found, unavailable(err)
+	if err != nil || options == "{}" { // as it is nearly always: nobody is kept from it
+		return found, unavailable(err)
+	}
+	var o provider.Options
+	if err := (jsonText{&o}).Scan(options); err != nil {
+		return delegated{}, err
+	}
+	if o.Allow(w.Name, providerName) != nil {
+		return delegated{}, sql.ErrNoRows // FindCredential tells why
+	}
+	return found, nil
 }
 
 // findCredentialText finds everything about a request for a credential in one
 // look: the provider, and what is there of grant and delegation. Without the
 // workload there is no row: a token outlives the deletion of its workload by
 // minutes.
-const findCredentialText = `SELECT p.scopes,
+const findCredentialText = `SELECT p.type, p.flow, p.scopes, p.options,
 	COALESCE(g.id, ''), COALESCE(g.pool, ''), COALESCE(g.provider, ''), COALESCE(g.issuer, ''), COALESCE(g.subject, ''),
 	COALESCE(g.account_id, ''), COALESCE(g.account_name, ''), COALESCE(g.scopes, ''), COALESCE(g.state, ''), COALESCE(g.reason, ''), g.sealed,
 	COALESCE(g.expires, 0), COALESCE(g.refresh_expires, 0), COALESCE(g.due, 0), COALESCE(g.used, 0), COALESCE(g.version, 0), COALESCE(g.created, 0), COALESCE(g.updated, 0),
@@ -114,7 +121,7 @@ const findCredentialText = `SELECT p.scopes,
 // FindCredential implements [broker.Store].
 func (s Vault) FindCredential(ctx context.Context, w name.Workload, providerName string, u name.User) (broker.Found, error) {
 	var f broker.Found
-	into := append([]any{scopesText{&f.DefaultScopes}}, grantInto(&f.Grant)...)
+	into := append([]any{&f.Type, &f.Flow, scopesText{&f.DefaultScopes}, jsonText{&f.Options}}, grantInto(&f.Grant)...)
 	into = append(into, delegationInto(&f.Delegation)...)
 	ctx, cancel := s.DB.bounded(ctx)
 	defer cancel()
@@ -202,39 +209,6 @@ func (s Vault) MarkUsed(ctx context.Context, ids []string, at time.Time) error {
 			}
 		}
 		return nil
-	})
-}
-
-// RemoveDelegation implements [vault.Store].
-func (s Vault) RemoveDelegation(ctx context.Context, p guard.Permit, w name.Workload, providerName string, u name.User) (bool, error) {
-	var removed bool
-	err := s.DB.change(ctx, p, vault.ActionClear, provider.Resource(w.Pool, providerName), func(ctx context.Context, tx *txn) error {
-		removed = false
-		var grant string
-		// The no-op update locks the grant, so that two agents that leave at once cannot both think that the other one stays.
-		err := row(ctx, tx, vault.NotFound(""), func(sc scanner) error { return sc.Scan(&grant) },
-			`UPDATE grants SET version = version WHERE pool = $1 AND provider = $2 AND issuer = $3 AND subject = $4 RETURNING id`, w.Pool, providerName, u.Issuer, u.Subject)
-		if fault.Is(err, fault.NotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		n, err := exec(ctx, tx, `DELETE FROM delegations WHERE grant_id = $1 AND pool = $2 AND workload = $3`, grant, w.Pool, w.Name)
-		if err != nil || n == 0 {
-			return err
-		}
-		removed = true
-		_, err = exec(ctx, tx, `DELETE FROM grants WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM delegations WHERE grant_id = $1)`, grant)
-		return err
-	})
-	return removed, err
-}
-
-// DeleteGrant implements [vault.Store].
-func (s Vault) DeleteGrant(ctx context.Context, p guard.Permit, pool, id string) error {
-	return s.DB.change(ctx, p, vault.ActionDelete, vault.GrantResource(pool, id), func(ctx context.Context, tx *txn) error {
-		return must(ctx, tx, vault.NotFound(id), `DELETE FROM grants WHERE id = $1 AND pool = $2`, id, pool)
 	})
 }
 

@@ -26,14 +26,17 @@ type Sealer interface {
 
 // Vault hands out fresh tokens.
 type Vault struct {
-	Store     Store
-	Sealer    Sealer
-	Guard     *guard.Guard
-	Refresher Refresher
-	Journal   Journal
-	Owner     string // names this process in leases; unique among replicas
-	Logger    *slog.Logger
-	Now       func() time.Time
+	Store       Store
+	Held        Held
+	Revocations Revocations
+	Sealer      Sealer
+	Guard       *guard.Guard
+	Refresher   Refresher
+	Revoker     Revoker
+	Journal     Journal
+	Owner       string // names this process in leases; unique among replicas
+	Logger      *slog.Logger
+	Now         func() time.Time
 
 	flight     singleflight.Group
 	background sync.WaitGroup
@@ -291,7 +294,7 @@ func (v *Vault) markReauthorize(ctx context.Context, p guard.Permit, g Grant, le
 	if g.Sealed, err = v.Sealer.Seal(ctx, g.place(), plain); err != nil {
 		return Grant{}, err
 	}
-	if err := v.replace(ctx, p.Failed(reason), g, lease); err != nil {
+	if err := v.replace(ctx, p.Failed(reason).Detail(map[string]string{"issuer": g.User.Issuer, "subject": g.User.Subject}), g, lease); err != nil {
 		return Grant{}, err
 	}
 	return Grant{}, reauthorizationRequired(g)
@@ -300,26 +303,4 @@ func (v *Vault) markReauthorize(ctx context.Context, p guard.Permit, g Grant, le
 func reauthorizationRequired(g Grant) error {
 	return fault.New(fault.Conflict, "reauthorization_required", "the authorization at the third party has ended: %s", g.Reason).
 		WithFix("ask the user to authorize again")
-}
-
-// Clear removes what the caller's workload may use of its user's grant. It
-// reports whether there was anything to remove.
-func (v *Vault) Clear(ctx context.Context, c name.Caller, provider string) (bool, error) {
-	if err := name.Check("credential provider", provider); err != nil {
-		return false, err
-	}
-	p, err := v.Guard.Allow(ctx, c, ActionClear, guard.Resource{Kind: "provider", Pool: c.Workload.Pool, ID: provider})
-	if err != nil {
-		return false, err
-	}
-	return v.Store.RemoveDelegation(ctx, p.With(provider, name.Scopes{}, nil), c.Workload, provider, c.User)
-}
-
-// Delete removes a grant with all its delegations.
-func (v *Vault) Delete(ctx context.Context, c name.Caller, pool, id string) error {
-	p, err := v.Guard.Allow(ctx, c, ActionDelete, GrantResource(pool, id))
-	if err != nil {
-		return err
-	}
-	return v.Store.DeleteGrant(ctx, p, pool, id)
 }

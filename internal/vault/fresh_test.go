@@ -38,6 +38,8 @@ type thirdParty struct {
 	current string // the refresh token that is good
 	dead    bool
 	calls   int
+	revoked []string                                   // "access refresh"
+	refusal error                                      // of revocations
 	answer  func(vendor.Tokens) (vendor.Tokens, error) // nil: as it is
 	now     func() time.Time
 }
@@ -117,7 +119,7 @@ func (w *world) replica(t *testing.T) *vault.Vault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &vault.Vault{Store: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Refresher: w.party, Journal: journal, Owner: name.NewID("rep"), Logger: slog.New(slog.DiscardHandler), Now: w.now}
+	return &vault.Vault{Store: store.Vault{DB: w.db}, Held: store.Vault{DB: w.db}, Revocations: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Refresher: w.party, Revoker: w.party, Journal: journal, Owner: name.NewID("rep"), Logger: slog.New(slog.DiscardHandler), Now: w.now}
 }
 
 func (w *world) permit(t *testing.T) guard.Permit {

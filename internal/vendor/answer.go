@@ -27,7 +27,8 @@ func parseAnswer(b []byte) answer {
 	return a
 }
 
-// at returns the value at a path, or nil if there is none or it is null.
+// at returns the value at a path, or nil if there is none or it is null. A step
+// that is a number counts the members of a list from 0.
 func (a answer) at(path string) json.RawMessage {
 	for path != "" && a != nil {
 		step, rest, more := strings.Cut(path, ".")
@@ -38,13 +39,27 @@ func (a answer) at(path string) json.RawMessage {
 			}
 			return raw
 		}
-		var inner answer
-		if json.Unmarshal(raw, &inner) != nil {
-			return nil
-		}
-		a, path = inner, rest
+		a, path = parts(raw), rest
 	}
 	return nil
+}
+
+// parts returns the members of an object by name and those of a list by number,
+// and nil for everything else.
+func parts(raw json.RawMessage) answer {
+	var object answer
+	if json.Unmarshal(raw, &object) == nil {
+		return object
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	a := answer{}
+	for i, member := range list {
+		a[strconv.Itoa(i)] = member
+	}
+	return a
 }
 
 // text returns the string or number at a path, and "" for everything else.
@@ -151,6 +166,11 @@ func (a answer) tokens(t Token, asked time.Time) (Tokens, bool) {
 	got := Tokens{Access: access, Refresh: refresh, TokenType: oauth.TokenTypeBearer, ID: id}
 	got.Scopes, got.ScopesKnown = a.scopes(t)
 	lifetime := a.seconds(t.ExpiresIn)
+	if at := a.text(t.ExpiresAt); at != "" {
+		if unix, err := strconv.ParseInt(at, 10, 64); err == nil && unix > asked.Unix() && unix-asked.Unix() <= int64(maxLifetime/time.Second) {
+			lifetime = time.Duration(unix-asked.Unix()) * time.Second
+		}
+	}
 	if lifetime == 0 {
 		lifetime = t.Lifetime
 	}

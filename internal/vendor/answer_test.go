@@ -24,6 +24,7 @@ func FuzzTokenAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a := parseAnswer(b)
 		for _, e := range c.entries {
+			e = e.withDefaults()
 			got, ok := a.tokens(e.Token, now)
 			if ok != !got.Access.Empty() {
 				t.Fatalf("%q: %v with token %v", b, ok, !got.Access.Empty())
@@ -48,12 +49,20 @@ func FuzzTokenAnswer(f *testing.F) {
 	})
 }
 
+// FuzzParse: what a catalogue file becomes is valid, or nothing is read of it.
+// It builds on one entry, since parsing many takes the time of what is tried.
 func FuzzParse(f *testing.F) {
-	f.Add(catalogueYAML)
+	below, err := Parse([]byte("vendors:\n  base:\n    name: {en: a, zh: b}\n    token: {auth: post, body: form, accessToken: t, params: {a: b}}\n" +
+		"    rotation: none\n    console: {en: a, zh: b}\n"))
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Add([]byte("vendors:\n  x: &x {name: {en: a, zh: b}}\n  y: {<<: *x}\n"))
+	f.Add([]byte("vendors:\n  x: {extends: base, token: {names: {code: c}}, header: {A: b}}\n  y: {extends: base, endpoints: {token: '{base}/t'}, test: {url: '{api}/x'}}\n"))
+	f.Add([]byte("codes:\n  - {codes: [a], at: [api], class: retry, what: {en: a, zh: b}, fix: {en: a, zh: b}}\n"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := Parse(b)
+		c, err := below.With(b)
 		if err != nil {
 			return
 		}
@@ -61,6 +70,9 @@ func FuzzParse(f *testing.F) {
 			if e, err := c.Lookup(id); err != nil || e.check() != nil || e.ID != id {
 				t.Errorf("entry %q was accepted and is not valid: %v", id, err)
 			}
+		}
+		if e := below.entries["base"]; len(e.Token.Params) != 1 || len(e.Token.Names)+len(e.Header) != 0 {
+			t.Errorf("the catalogue below has changed: %+v", e)
 		}
 	})
 }

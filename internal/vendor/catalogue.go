@@ -6,10 +6,12 @@ package vendor
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"errors"
 	"io"
+	"io/fs"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -18,32 +20,44 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed catalogue.yaml
-var catalogueYAML []byte
+// builtin is catalogue.yaml, which has the schema, and the files that extend it.
+//
+//go:embed catalogue.yaml catalogue/*.yaml
+var builtin embed.FS
 
 // maxCatalogue bounds a catalogue file in bytes.
 const maxCatalogue = 1 << 20
 
 // Catalogue holds the entries of all known vendors. It is immutable.
-type Catalogue struct{ entries map[string]Entry }
+type Catalogue struct {
+	entries map[string]Entry // as written, without defaults
+	common  []Code           // of the RFCs
+}
 
 // Entry is what is known about one vendor; see catalogue.yaml for the meaning
 // of each field.
 type Entry struct {
-	ID            string    `yaml:"-"`
-	Name          Words     `yaml:"name"`
-	Docs          string    `yaml:"docs"`
-	Endpoints     Endpoints `yaml:"endpoints"`
-	Authorize     Authorize `yaml:"authorize"`
-	Token         Token     `yaml:"token"`
-	Rotation      Rotation  `yaml:"rotation"`
-	RefreshScope  string    `yaml:"refreshScope"`
-	Identity      Identity  `yaml:"identity"`
-	Errors        Errors    `yaml:"errors"`
-	Codes         []Code    `yaml:"codes"`
-	Scopes        []Scope   `yaml:"scopes"`
-	RefusedScopes []Refused `yaml:"refusedScopes"`
-	Console       Words     `yaml:"console"`
+	ID            string            `yaml:"-"`
+	Name          Words             `yaml:"name"`
+	Docs          string            `yaml:"docs"`
+	Endpoints     Endpoints         `yaml:"endpoints"`
+	Authorize     Authorize         `yaml:"authorize"`
+	Token         Token             `yaml:"token"`
+	Rotation      Rotation          `yaml:"rotation"`
+	RefreshScope  string            `yaml:"refreshScope"`
+	Grants        Grants            `yaml:"grants"`
+	Cumulative    bool              `yaml:"cumulative"`
+	Resource      bool              `yaml:"resource"`
+	Identity      Identity          `yaml:"identity"`
+	Test          Test              `yaml:"test"`
+	Revocation    Revocation        `yaml:"revocation"`
+	Introspection Introspection     `yaml:"introspection"`
+	Header        map[string]string `yaml:"header"`
+	Errors        Errors            `yaml:"errors"`
+	Codes         []Code            `yaml:"codes"`
+	Scopes        []Scope           `yaml:"scopes"`
+	RefusedScopes []Refused         `yaml:"refusedScopes"`
+	Console       Words             `yaml:"console"`
 
 	common []Code // of the RFCs
 }
@@ -54,12 +68,17 @@ type Words struct {
 	ZH string `yaml:"zh" json:"zh"`
 }
 
-// Endpoints are a vendor's addresses.
+// Endpoints are a vendor's addresses. Where one begins with "{base}", Base
+// stands there.
 type Endpoints struct {
+	Base                string `yaml:"base" json:"base,omitempty"`
 	Authorization       string `yaml:"authorization" json:"authorization,omitempty"`
 	Token               string `yaml:"token" json:"token,omitempty"`
+	Refresh             string `yaml:"refresh" json:"refresh,omitempty"`
 	DeviceAuthorization string `yaml:"deviceAuthorization" json:"deviceAuthorization,omitempty"`
 	UserInfo            string `yaml:"userInfo" json:"userInfo,omitempty"`
+	Revocation          string `yaml:"revocation" json:"revocation,omitempty"`
+	Introspection       string `yaml:"introspection" json:"introspection,omitempty"`
 	API                 string `yaml:"api" json:"api,omitempty"`
 }
 
@@ -70,6 +89,7 @@ type Authorize struct {
 	Params         map[string]string `yaml:"params"`
 	ForceParams    map[string]string `yaml:"forceParams"`
 	PKCE           string            `yaml:"pkce"`
+	CodeParam      string            `yaml:"codeParam"`
 }
 
 // Token says how the token endpoint is asked and how it answers.
@@ -78,22 +98,56 @@ type Token struct {
 	Body             Body              `yaml:"body"`
 	ContentType      string            `yaml:"contentType"`
 	Params           map[string]string `yaml:"params"`
+	Names            map[string]string `yaml:"names"`
 	SendScopes       bool              `yaml:"sendScopes"`
 	CodeFirst        bool              `yaml:"codeFirst"`
+	Set              string            `yaml:"set"`
 	AccessToken      string            `yaml:"accessToken"`
 	RefreshToken     string            `yaml:"refreshToken"`
 	TokenType        string            `yaml:"tokenType"`
 	Scope            string            `yaml:"scope"`
 	ScopeSeparators  string            `yaml:"scopeSeparators"`
 	ExpiresIn        string            `yaml:"expiresIn"`
+	ExpiresAt        string            `yaml:"expiresAt"`
 	RefreshExpiresIn string            `yaml:"refreshExpiresIn"`
 	Lifetime         time.Duration     `yaml:"lifetime"`
 }
 
-// Identity says where the userInfo answer names the account.
+// Identity says how the userInfo endpoint is asked, and where its answer names
+// the account.
 type Identity struct {
-	ID   string `yaml:"id"`
-	Name string `yaml:"name"`
+	ID     string `yaml:"id"`
+	Name   string `yaml:"name"`
+	Method string `yaml:"method"`
+	Body   string `yaml:"body"`
+}
+
+// Test is a request that works with every access token of a vendor that works
+// at all.
+type Test struct {
+	URL    string `yaml:"url"`
+	Method string `yaml:"method"`
+	Body   string `yaml:"body"`
+	OK     string `yaml:"ok"`
+}
+
+// Revocation says how a vendor is told that tokens are not needed any more.
+type Revocation struct {
+	Method string            `yaml:"method"`
+	Auth   Auth              `yaml:"auth"`
+	Body   Body              `yaml:"body"`
+	Params map[string]string `yaml:"params"`
+	Param  string            `yaml:"param"`
+	Hint   bool              `yaml:"hint"`
+	Which  Which             `yaml:"which"`
+	Gone   []string          `yaml:"gone"`
+}
+
+// Introspection says how a vendor is asked about a token.
+type Introspection struct {
+	Auth  Auth   `yaml:"auth"`
+	Body  Body   `yaml:"body"`
+	Param string `yaml:"param"`
 }
 
 // Errors says where an answer tells that it is an error.
@@ -134,6 +188,12 @@ type Body string
 // Rotation is what happens to the old tokens when a refresh token is used.
 type Rotation string
 
+// Grants is how many grants of one user to one client live at a time.
+type Grants string
+
+// Which says which tokens of a grant are revoked.
+type Which string
+
 // Step is the moment in which a vendor answers.
 type Step string
 
@@ -142,6 +202,8 @@ const (
 	AuthPost          Auth = "post"
 	AuthBasic         Auth = "basic"
 	AuthNone          Auth = "none"
+	AuthBearer        Auth = "bearer"
+	AuthAnonymous     Auth = "anonymous"
 	AuthPrivateKeyJWT Auth = "private_key_jwt"
 
 	BodyForm Body = "form"
@@ -151,54 +213,134 @@ const (
 	RotationRotate     Rotation = "rotate"
 	RotationKillAccess Rotation = "rotate-and-kill-access"
 
+	GrantsOne  Grants = "one"
+	GrantsMany Grants = "many"
+
+	WhichRefresh Which = "refresh"
+	WhichAccess  Which = "access"
+	WhichBoth    Which = "both"
+
 	StepAuthorize Step = "authorize"
 	StepExchange  Step = "exchange"
 	StepRefresh   Step = "refresh"
 	StepAPI       Step = "api"
+	StepRevoke    Step = "revoke"
 	StepMachine   Step = "machine"
 	StepBehalf    Step = "behalf"
 	StepDevice    Step = "device"
 
 	pkceNone = "none"
+
+	codeParam = "code" // RFC 6749, section 4.1.2
 )
 
 // Builtin returns the catalogue that is compiled in.
-func Builtin() (Catalogue, error) { return Parse(catalogueYAML) }
+func Builtin() (Catalogue, error) {
+	more, err := fs.Glob(builtin, "catalogue/*.yaml")
+	if err != nil {
+		return Catalogue{}, err
+	}
+	var c Catalogue
+	for _, file := range append([]string{"catalogue.yaml"}, more...) {
+		b, err := builtin.ReadFile(file)
+		if err != nil {
+			return Catalogue{}, err
+		}
+		if c, err = c.With(b); err != nil {
+			return Catalogue{}, err
+		}
+	}
+	return c, nil
+}
 
-// Parse reads a catalogue. It returns a fault of kind Invalid
-// (vendor_catalogue_invalid) that names the place, for unknown keys also.
-func Parse(b []byte) (Catalogue, error) {
+// Parse reads a catalogue that builds on no other; see [Catalogue.With].
+func Parse(b []byte) (Catalogue, error) { return Catalogue{}.With(b) }
+
+// With returns c with the entries of a further catalogue file, which add to
+// those of c or take their place. An entry may extend one of c: members that it
+// names are changed, those of maps one by one, lists as a whole. With returns a
+// fault of kind Invalid (vendor_catalogue_invalid) that names the place, for
+// unknown keys also.
+func (c Catalogue) With(b []byte) (Catalogue, error) {
 	if len(b) > maxCatalogue {
 		return Catalogue{}, fault.New(fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is larger than %d bytes", maxCatalogue)
 	}
-	var file struct {
-		Codes   []Code           `yaml:"codes"`
-		Vendors map[string]Entry `yaml:"vendors"`
+	var strict struct { // says in which line something is that cannot be
+		Codes   []Code `yaml:"codes"`
+		Vendors map[string]struct {
+			Extends string `yaml:"extends"`
+			Entry   `yaml:",inline"`
+		} `yaml:"vendors"`
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)
-	if err := dec.Decode(&file); err != nil {
+	if err := dec.Decode(&strict); err != nil {
 		return Catalogue{}, fault.Wrap(err, fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is malformed: %s", name.Clip(err.Error(), 300))
 	}
 	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return Catalogue{}, fault.New(fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is more than one document")
 	}
-	if err := checkCodes("codes", file.Codes); err != nil {
+	if err := checkCodes("codes", strict.Codes); err != nil {
 		return Catalogue{}, err
 	}
-	c := Catalogue{map[string]Entry{}}
-	for id, e := range file.Vendors {
-		e.ID, e.common = id, file.Codes
+	var file struct {
+		Vendors map[string]yaml.Node `yaml:"vendors"`
+	}
+	if err := yaml.Unmarshal(b, &file); err != nil {
+		return Catalogue{}, fault.Wrap(err, fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is malformed")
+	}
+	to := Catalogue{map[string]Entry{}, c.common}
+	maps.Copy(to.entries, c.entries)
+	if strict.Codes != nil {
+		to.common = strict.Codes
+	}
+	for _, id := range slices.Sorted(maps.Keys(strict.Vendors)) {
+		e := strict.Vendors[id].Entry
+		if base := strict.Vendors[id].Extends; base != "" {
+			from, ok := c.entries[base]
+			if !ok {
+				return Catalogue{}, invalid("vendors."+id+".extends", "names an entry that is not there before this file: "+
+					name.DidYouMean(base, slices.Sorted(maps.Keys(c.entries)), "leave it out"))
+			}
+			e = from.clone()
+			node := file.Vendors[id]
+			if err := node.Decode(&e); err != nil {
+				return Catalogue{}, fault.Wrap(err, fault.Invalid, "vendor_catalogue_invalid", "the vendor catalogue is malformed: %s", name.Clip(err.Error(), 300))
+			}
+		}
+		e.ID, e.common = id, to.common
 		if err := e.check(); err != nil {
 			return Catalogue{}, err
 		}
-		c.entries[id] = e.withDefaults()
+		to.entries[id] = e
 	}
-	return c, nil
+	return to, nil
+}
+
+// clone returns e with maps of its own.
+func (e Entry) clone() Entry {
+	for _, m := range []*map[string]string{
+		&e.Authorize.Params, &e.Authorize.ForceParams, &e.Token.Params, &e.Token.Names, &e.Revocation.Params, &e.Header,
+	} {
+		*m = maps.Clone(*m)
+	}
+	return e
 }
 
 // IDs returns the ids of all entries, sorted.
 func (c Catalogue) IDs() []string { return slices.Sorted(maps.Keys(c.entries)) }
+
+// CodeParams returns the parameters of the callback in which vendors send an
+// authorization code, the standard one first.
+func (c Catalogue) CodeParams() []string {
+	params := []string{codeParam}
+	for _, id := range c.IDs() {
+		if p := c.entries[id].Authorize.CodeParam; p != "" && !slices.Contains(params, p) {
+			params = append(params, p)
+		}
+	}
+	return params
+}
 
 // Lookup returns the entry with the given id, or a fault of kind Invalid
 // (vendor_unknown) that names near matches.
@@ -208,21 +350,36 @@ func (c Catalogue) Lookup(id string) (Entry, error) {
 		return Entry{}, fault.New(fault.Invalid, "vendor_unknown", "there is no vendor %q", name.Clip(id, 80)).
 			WithFix("%s", name.DidYouMean(id, c.IDs(), `use "custom" and give its endpoints`))
 	}
-	return e, nil
+	return e.withDefaults(), nil
 }
 
+// withDefaults returns e with everything said that the catalogue may leave out.
 func (e Entry) withDefaults() Entry {
-	if e.Authorize.ScopeParam == "" {
-		e.Authorize.ScopeParam = "scope"
+	for _, d := range []struct {
+		to    *string
+		value string
+	}{
+		{&e.Authorize.ScopeParam, "scope"}, {&e.Authorize.ScopeSeparator, " "}, {&e.Authorize.CodeParam, codeParam},
+		{&e.Token.ScopeSeparators, " "}, {&e.Token.ContentType, e.Token.Body.mediaType()},
+		{&e.Identity.Method, http.MethodGet}, {&e.Test.Method, http.MethodGet},
+		{&e.Revocation.Method, http.MethodPost}, {(*string)(&e.Revocation.Auth), string(e.Token.Auth)}, {(*string)(&e.Revocation.Body), string(e.Token.Body)},
+		{(*string)(&e.Revocation.Which), string(WhichRefresh)},
+		{(*string)(&e.Introspection.Auth), string(e.Token.Auth)}, {(*string)(&e.Introspection.Body), string(e.Token.Body)}, {&e.Introspection.Param, "token"},
+		{(*string)(&e.Grants), string(GrantsMany)},
+	} {
+		if *d.to == "" {
+			*d.to = d.value
+		}
 	}
-	if e.Authorize.ScopeSeparator == "" {
-		e.Authorize.ScopeSeparator = " "
-	}
-	if e.Token.ScopeSeparators == "" {
-		e.Token.ScopeSeparators = " "
-	}
-	if e.Token.ContentType == "" {
-		e.Token.ContentType = map[Body]string{BodyForm: "application/x-www-form-urlencoded", BodyJSON: "application/json"}[e.Token.Body]
+	if e.Revocation.Param == "" && e.Revocation.Auth != AuthBearer {
+		e.Revocation.Param = "token"
 	}
 	return e
+}
+
+func (b Body) mediaType() string {
+	if b == BodyJSON {
+		return "application/json"
+	}
+	return "application/x-www-form-urlencoded"
 }

@@ -2,6 +2,7 @@ package vendor
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -22,19 +23,34 @@ func (e Entry) check() error {
 			return invalid(at+"."+place, "needs en and zh")
 		}
 	}
-	if err := e.Endpoints.check(at + ".endpoints"); err != nil {
+	sample := e.Endpoints
+	if sample.Base == "" {
+		sample.Base = "https://base.example"
+	}
+	sample, _ = sample.filled()
+	sample.Revocation = strings.ReplaceAll(sample.Revocation, "{client_id}", "client")
+	if err := sample.check(at + ".endpoints"); err != nil {
 		return err
 	}
 	if err := e.Token.check(at + ".token"); err != nil {
 		return err
 	}
+	if err := e.checkCalls(at); err != nil {
+		return err
+	}
 	if !slices.Contains([]string{"", oauth.ChallengeS256, pkceNone}, e.Authorize.PKCE) {
 		return invalid(at+".authorize.pkce", "is S256 or none")
+	}
+	if p := e.Authorize.CodeParam; p == "state" || strings.HasPrefix(p, "error") {
+		return invalid(at+".authorize.codeParam", "is a parameter that means something else")
 	}
 	if !slices.Contains([]Rotation{RotationNone, RotationRotate, RotationKillAccess}, e.Rotation) {
 		return invalid(at+".rotation", "is none, rotate or rotate-and-kill-access")
 	}
-	paths := slices.Concat([]string{e.Identity.ID, e.Identity.Name, e.Errors.OK}, e.Errors.Code, e.Errors.Error, e.Errors.Description)
+	if !slices.Contains([]Grants{"", GrantsOne, GrantsMany}, e.Grants) {
+		return invalid(at+".grants", "is one or many")
+	}
+	paths := slices.Concat([]string{e.Identity.ID, e.Identity.Name, e.Errors.OK, e.Test.OK}, e.Errors.Code, e.Errors.Error, e.Errors.Description)
 	if err := checkPaths(at, paths); err != nil {
 		return err
 	}
@@ -53,8 +69,8 @@ func (e Entry) check() error {
 
 func (t Token) check(at string) error {
 	switch {
-	case !slices.Contains([]Auth{AuthPost, AuthBasic, AuthNone, AuthPrivateKeyJWT}, t.Auth):
-		return invalid(at+".auth", "is post, basic, none or private_key_jwt")
+	case !slices.Contains([]Auth{AuthPost, AuthBasic, AuthBearer, AuthNone, AuthPrivateKeyJWT}, t.Auth):
+		return invalid(at+".auth", "is post, basic, bearer, none or private_key_jwt")
 	case t.Body != BodyForm && t.Body != BodyJSON:
 		return invalid(at+".body", "is form or json")
 	case t.AccessToken == "":
@@ -62,8 +78,49 @@ func (t Token) check(at string) error {
 	case t.Lifetime < 0:
 		return invalid(at+".lifetime", "is negative")
 	default:
-		return checkPaths(at, []string{t.AccessToken, t.RefreshToken, t.TokenType, t.Scope, t.ExpiresIn, t.RefreshExpiresIn})
+		return checkPaths(at, []string{t.Set, t.AccessToken, t.RefreshToken, t.TokenType, t.Scope, t.ExpiresIn, t.ExpiresAt, t.RefreshExpiresIn})
 	}
+}
+
+// checkCalls checks what says how endpoints other than the token endpoint are
+// asked.
+func (e Entry) checkCalls(at string) error {
+	for place, method := range map[string]string{"identity": e.Identity.Method, "test": e.Test.Method, "revocation": e.Revocation.Method} {
+		// A revocation by GET would put the token into an address.
+		if !slices.Contains([]string{"", http.MethodGet, http.MethodPost, http.MethodDelete}, method) || (place == "revocation" && method == http.MethodGet) {
+			return invalid(at+"."+place+".method", "is GET, POST or DELETE, and never GET for a revocation")
+		}
+	}
+	for place, auth := range map[string]Auth{"revocation": e.Revocation.Auth, "introspection": e.Introspection.Auth} {
+		if !slices.Contains([]Auth{"", AuthPost, AuthBasic, AuthBearer, AuthNone, AuthAnonymous, AuthPrivateKeyJWT}, auth) {
+			return invalid(at+"."+place+".auth", "is post, basic, bearer, none, anonymous or private_key_jwt")
+		}
+	}
+	for place, body := range map[string]Body{"revocation": e.Revocation.Body, "introspection": e.Introspection.Body} {
+		if !slices.Contains([]Body{"", BodyForm, BodyJSON}, body) {
+			return invalid(at+"."+place+".body", "is form or json")
+		}
+	}
+	if !slices.Contains([]Which{"", WhichRefresh, WhichAccess, WhichBoth}, e.Revocation.Which) {
+		return invalid(at+".revocation.which", "is refresh, access or both")
+	}
+	if u := e.Test.URL; u != "" && !strings.HasPrefix(u, "{api}") {
+		return invalid(at+".test.url", "begins with {api}")
+	}
+	for k, v := range e.Header {
+		if !sendable(k, v) {
+			return invalid(at+".header", fmt.Sprintf("has %q, which cannot be a header", name.Clip(k, 40)))
+		}
+	}
+	return nil
+}
+
+// sendable reports whether a header can be sent (RFC 9110, section 5.1).
+func sendable(k, v string) bool {
+	token := func(c rune) bool {
+		return c == '-' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+	}
+	return k != "" && strings.TrimFunc(k, token) == "" && !strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > '~' })
 }
 
 func checkPaths(at string, paths []string) error {
@@ -80,7 +137,7 @@ func checkCodes(at string, codes []Code) error {
 		code string
 		step Step
 	}
-	steps := []Step{StepAuthorize, StepExchange, StepRefresh, StepAPI, StepMachine, StepBehalf, StepDevice}
+	steps := []Step{StepAuthorize, StepExchange, StepRefresh, StepAPI, StepRevoke, StepMachine, StepBehalf, StepDevice}
 	seen := map[key]bool{}
 	for i, c := range codes {
 		at := fmt.Sprintf("%s[%d]", at, i)
@@ -96,7 +153,7 @@ func checkCodes(at string, codes []Code) error {
 		}
 		for _, step := range meant {
 			if !slices.Contains(steps, step) {
-				return invalid(at+".at", "names steps out of authorize, exchange, refresh, api, machine, behalf and device")
+				return invalid(at+".at", "names steps out of authorize, exchange, refresh, api, revoke, machine, behalf and device")
 			}
 			for _, code := range c.Codes {
 				if code == "" || seen[key{code, step}] {
@@ -109,20 +166,50 @@ func checkCodes(at string, codes []Code) error {
 	return nil
 }
 
+// place is one of a vendor's addresses with its name.
+type place struct {
+	name    string
+	address *string
+}
+
+// places are all addresses, the base first.
+func (p *Endpoints) places() []place {
+	return []place{
+		{"base", &p.Base}, {"authorization", &p.Authorization}, {"token", &p.Token}, {"refresh", &p.Refresh}, {"deviceAuthorization", &p.DeviceAuthorization},
+		{"userInfo", &p.UserInfo}, {"revocation", &p.Revocation}, {"introspection", &p.Introspection}, {"api", &p.API},
+	}
+}
+
+// filled returns p with its base in the addresses that begin with it. It reports
+// false if an address needs a base and there is none.
+func (p Endpoints) filled() (Endpoints, bool) {
+	for _, f := range p.places() {
+		if rest, ok := strings.CutPrefix(*f.address, "{base}"); ok {
+			if p.Base == "" {
+				return p, false
+			}
+			*f.address = strings.TrimSuffix(p.Base, "/") + rest
+		}
+	}
+	return p, true
+}
+
 // check returns a fault unless every given endpoint is an absolute address
 // without user information and fragment. The browser goes to the authorization
 // endpoint without the outbound guard, so that one is https or on this machine.
 func (p Endpoints) check(at string) error {
-	for place, s := range map[string]string{"authorization": p.Authorization, "token": p.Token, "deviceAuthorization": p.DeviceAuthorization, "userInfo": p.UserInfo, "api": p.API} {
+	for _, f := range p.places() {
+		s := *f.address
 		if s == "" {
 			continue
 		}
 		u, err := url.Parse(s)
 		switch {
-		case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.User != nil, strings.Contains(s, "#"), len(s) > 2000:
-			return endpoint(at+"."+place, "is not an absolute https address")
-		case place == "authorization" && u.Scheme == "http" && !oauth.Loopback(u.Hostname()):
-			return endpoint(at+"."+place, "sends people over plain http to another machine")
+		case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.User != nil, strings.Contains(s, "#"), len(s) > 2000,
+			f.name == "base" && u.RawQuery != "":
+			return endpoint(at+"."+f.name, "is not an absolute https address")
+		case (f.name == "authorization" || f.name == "base") && u.Scheme == "http" && !oauth.Loopback(u.Hostname()):
+			return endpoint(at+"."+f.name, "sends people over plain http to another machine")
 		}
 	}
 	return nil

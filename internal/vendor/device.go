@@ -36,9 +36,6 @@ func (c *Client) BeginDevice(ctx context.Context, e Entry, app App, scopes name.
 		return Device{}, e.missing("device authorization")
 	}
 	p := map[string]string{"client_id": app.ClientID}
-	if e.Token.Auth == AuthPost {
-		p["client_secret"] = app.ClientSecret.RevealString()
-	}
 	Target{Scopes: scopes}.into(p, e.Authorize.ScopeSeparator)
 	asked := c.now()
 	a, status, err := c.post(ctx, e, StepDevice, app, e.Endpoints.DeviceAuthorization, p)
@@ -76,7 +73,7 @@ var ErrPending = errors.New("vendor: the user has not answered yet")
 // PollDevice asks once whether the user has answered (RFC 8628, section 3.4).
 // slower is how much longer the vendor wants the pauses to be from now on.
 func (c *Client) PollDevice(ctx context.Context, e Entry, app App, code secret.Text) (t Tokens, slower time.Duration, err error) {
-	p := e.grantParams(app, oauth.GrantDeviceCode)
+	p := e.grantParams(oauth.GrantDeviceCode)
 	p["device_code"] = code.RevealString()
 	t, err = c.tokens(ctx, e, StepDevice, app, p, code)
 	var failure *Failure

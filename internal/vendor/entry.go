@@ -21,24 +21,30 @@ type App struct {
 	RedirectURI  string  // Deputy's callback
 }
 
-// With returns e with the endpoints that p gives in place of its own. It
-// returns a fault of kind Invalid: vendor_endpoint_invalid for an address that
-// cannot be one, vendor_endpoint_missing if the authorization or token endpoint
-// is given neither here nor in the catalogue.
+// With returns e with the endpoints that p gives in place of its own, ready to
+// be asked. It returns a fault of kind Invalid: vendor_endpoint_invalid for an
+// address that cannot be one, vendor_endpoint_missing if the token endpoint is
+// given neither here nor in the catalogue, or if its addresses begin with one of
+// the operator's and that is not given. Who needs the authorization endpoint asks
+// for it.
 func (e Entry) With(p Endpoints) (Entry, error) {
 	if err := p.check("endpoints"); err != nil {
 		return Entry{}, err
 	}
-	for _, f := range []struct{ to, from *string }{
-		{&e.Endpoints.Authorization, &p.Authorization}, {&e.Endpoints.Token, &p.Token},
-		{&e.Endpoints.UserInfo, &p.UserInfo}, {&e.Endpoints.API, &p.API}, {&e.Endpoints.DeviceAuthorization, &p.DeviceAuthorization},
-	} {
-		if *f.from != "" {
-			*f.to = *f.from
+	given := p.places()
+	for i, f := range e.Endpoints.places() {
+		if *given[i].address != "" {
+			*f.address = *given[i].address
 		}
 	}
-	if e.Endpoints.Authorization == "" || e.Endpoints.Token == "" {
-		return Entry{}, e.missing("authorization and token")
+	filled, ok := e.Endpoints.filled()
+	if !ok {
+		return Entry{}, fault.New(fault.Invalid, "vendor_endpoint_missing", "vendor %q is at an address that only you know", e.ID).
+			WithFix("give it as base with the credential provider's endpoints, such as https://example.%s.example", e.ID).WithSource("endpoints.base")
+	}
+	e.Endpoints = filled
+	if e.Endpoints.Token == "" {
+		return Entry{}, e.missing("token")
 	}
 	return e, nil
 }
@@ -159,17 +165,11 @@ var reserved = []string{"response_mode", "request", "request_uri", "registration
 
 func (e Entry) pkce() bool { return e.Authorize.PKCE != pkceNone }
 
-// grantParams returns what every token request of app says.
-func (e Entry) grantParams(app App, grantType string) map[string]string {
+// grantParams returns what every token request says.
+func (e Entry) grantParams(grantType string) map[string]string {
 	p := map[string]string{}
 	maps.Copy(p, e.Token.Params)
 	p["grant_type"] = grantType
-	if e.Token.Auth != AuthBasic {
-		p["client_id"] = app.ClientID
-	}
-	if e.Token.Auth == AuthPost {
-		p["client_secret"] = app.ClientSecret.RevealString()
-	}
 	return p
 }
 

@@ -19,8 +19,11 @@ func TestBuiltinCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := c.IDs(), []string{"custom", "custom-post", "feishu", "feishu-v2", "lark"}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	for _, id := range strings.Fields(`asana atlassian auth0 coze custom custom-post dingtalk dropbox entra feishu feishu-v2 figma gitea github github-app gitlab
+		google hubspot lark linear linkedin notion okta reddit salesforce slack slack-user spotify twitch x zoom`) {
+		if !slices.Contains(c.IDs(), id) {
+			t.Errorf("%s is missing", id)
+		}
 	}
 	for id, want := range map[string]vendor.Endpoints{
 		"feishu":    {Authorization: "https://accounts.feishu.cn/open-apis/authen/v1/authorize", Token: "https://accounts.feishu.cn/oauth/v3/token", UserInfo: "https://open.feishu.cn/open-apis/authen/v1/user_info", API: "https://open.feishu.cn/open-apis"},
@@ -113,7 +116,7 @@ func TestWithChecksEndpoints(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := lookup(t, "custom").With(vendor.Endpoints{Token: "https://x.example/token"}); !fault.HasCode(err, "vendor_endpoint_missing") {
+	if _, err := lookup(t, "custom").With(vendor.Endpoints{Authorization: "https://x.example/authorize"}); !fault.HasCode(err, "vendor_endpoint_missing") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -91,6 +92,9 @@ func (e Entry) failure(step Step, status int, code, word, callback, detail strin
 		if known, ok = e.meaning(step, word); ok && code != "" && known.Class == ClassReauthorize {
 			ok = false
 		}
+	}
+	if !ok && step == StepAPI {
+		known, ok = e.meaning(step, strconv.Itoa(status))
 	}
 	overloaded := status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
 	if !ok || (overloaded && known.Class != ClassRetry) {

@@ -34,7 +34,7 @@ func (t Target) into(p map[string]string, separator string) {
 // Machine gets a token with which the app speaks for itself (RFC 6749, section
 // 4.4). There is no refresh token: it is asked for again.
 func (c *Client) Machine(ctx context.Context, e Entry, app App, t Target) (Tokens, error) {
-	p := e.grantParams(app, oauth.GrantClientCredentials)
+	p := e.grantParams(oauth.GrantClientCredentials)
 	t.into(p, e.Authorize.ScopeSeparator)
 	return c.tokens(ctx, e, StepMachine, app, p)
 }
@@ -42,7 +42,7 @@ func (c *Client) Machine(ctx context.Context, e Entry, app App, t Target) (Token
 // Assert redeems an assertion about a user (RFC 7523, section 2.1) for a token
 // with which the app speaks for him.
 func (c *Client) Assert(ctx context.Context, e Entry, app App, assertion secret.Text, t Target) (Tokens, error) {
-	p := e.grantParams(app, oauth.GrantJWTBearer)
+	p := e.grantParams(oauth.GrantJWTBearer)
 	p["assertion"] = assertion.RevealString()
 	t.into(p, e.Authorize.ScopeSeparator)
 	return c.tokens(ctx, e, StepBehalf, app, p, assertion)
@@ -51,7 +51,7 @@ func (c *Client) Assert(ctx context.Context, e Entry, app App, assertion secret.
 // ExchangeToken exchanges an assertion about a user, a JWT, for an access token
 // with which the app speaks for him (RFC 8693, section 2.1).
 func (c *Client) ExchangeToken(ctx context.Context, e Entry, app App, subject secret.Text, t Target) (Tokens, error) {
-	p := e.grantParams(app, oauth.GrantTokenExchange)
+	p := e.grantParams(oauth.GrantTokenExchange)
 	p["subject_token"] = subject.RevealString()
 	p["subject_token_type"] = oauth.TokenTypeJWT
 	p["requested_token_type"] = oauth.TokenTypeAccessToken
@@ -64,11 +64,8 @@ func (c *Client) ExchangeToken(ctx context.Context, e Entry, app App, subject se
 const assertionLife = time.Minute
 
 // proveClient adds the assertion of private_key_jwt (RFC 7523, section 2.2) to
-// the parameters of a token request, if that is how the app proves itself.
+// the parameters of a request.
 func (c *Client) proveClient(e Entry, app App, params map[string]string) error {
-	if e.Token.Auth != AuthPrivateKeyJWT {
-		return nil
-	}
 	if app.Key.ID == "" {
 		return fault.New(fault.Internal, "vendor_authenticate", "the client of %q has no key to prove itself with", e.ID)
 	}

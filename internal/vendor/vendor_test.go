@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,9 +66,12 @@ type fixture struct {
 	log    *strings.Builder
 }
 
+// builtin is the built-in catalogue, read once.
+var builtin = sync.OnceValues(vendor.Builtin)
+
 func lookup(t testing.TB, id string) vendor.Entry {
 	t.Helper()
-	c, err := vendor.Builtin()
+	c, err := builtin()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +98,7 @@ func setUp(t *testing.T, id string) *fixture {
 	}
 	t.Cleanup(out.Close)
 	f.client = &vendor.Client{Outbound: out, Now: func() time.Time { return epoch }}
-	f.entry, err = lookup(t, id).With(vendor.Endpoints{Authorization: server.URL + "/authorize", Token: server.URL + "/token", UserInfo: server.URL + "/user_info"})
+	f.entry, err = lookup(t, id).With(vendor.Endpoints{Authorization: server.URL + "/authorize", Token: server.URL + "/token", UserInfo: server.URL + "/user_info", Revocation: server.URL + "/revoke"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +339,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 	secrets := []string{clientSecret, code, verifier, refreshToken, accessToken, newRefresh, "Y2xpXzE6"}
 	echo := "got " + strings.Join(secrets, " ") + " and Basic Y2xpXzE6YXBwLVNFQ1JFVC0xZjdi"
 	quoted, _ := json.Marshal(echo)
-	for _, id := range []string{"feishu", "custom", "custom-post"} {
+	for _, id := range []string{"feishu", "custom", "custom-post", "coze", "dingtalk", "slack"} {
 		for _, status := range []int{0, 200, 302, 400, 401, 429, 500} {
 			for _, body := range []string{
 				"", echo, string(quoted),
@@ -351,7 +355,11 @@ func TestNoSecretAnywhere(t *testing.T) {
 				_, e2 := f.refresh()
 				_, e3 := f.client.Identity(t.Context(), f.entry, secret.FromString(accessToken))
 				logger := slog.New(slog.NewJSONHandler(f.log, nil))
-				for _, err := range []error{e1, e2, e3} {
+				e4 := f.client.Revoke(t.Context(), f.entry, f.app, secret.FromString(accessToken), secret.FromString(refreshToken))
+				if e4 == nil { // an answer without words is a confirmation (RFC 7009, section 2.2)
+					e4 = errors.New("revoked")
+				}
+				for _, err := range []error{e1, e2, e3, e4} {
 					if err == nil {
 						t.Errorf("%s, status %d: %.80s was accepted", id, status, body)
 					}

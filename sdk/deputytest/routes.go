@@ -79,6 +79,10 @@ func (s *Server) credential(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if kept, ok := s.kept[in.Provider]; ok {
+		answer(w, http.StatusOK, map[string]any{"status": "ready", "credential": kept})
+		return
+	}
 	h := holding{u, in.Provider}
 	if token, ok := s.held[h]; ok && !in.Force {
 		answer(w, http.StatusOK, map[string]any{"status": "ready", "credential": map[string]any{

@@ -47,6 +47,7 @@ type Server struct {
 	kid  string
 	wats map[string]deputy.User // by token
 	held map[holding]string     // access tokens
+	kept map[string]any         // credentials that need no user, by provider
 	asks map[string]*ask        // by authorization id
 	news chan struct{}          // closed and replaced at every change
 	seq  int
@@ -72,7 +73,7 @@ type ask struct {
 func New(url string) *Server {
 	s := &Server{
 		URL: url, mux: http.NewServeMux(), wats: map[string]deputy.User{}, held: map[holding]string{},
-		asks: map[string]*ask{}, news: make(chan struct{}),
+		asks: map[string]*ask{}, kept: map[string]any{}, news: make(chan struct{}),
 	}
 	s.RotateKey()
 	s.routes()
@@ -187,6 +188,14 @@ func (s *Server) Grant(u deputy.User, provider string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.grant(holding{u, provider})
+}
+
+// Keep has a provider answer all with a credential that needs no user, such as
+// {"type": "api_key", "apiKey": "k", "header": "X-API-Key"}.
+func (s *Server) Keep(provider string, credential map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept[provider] = credential
 }
 
 func (s *Server) grant(h holding) string {

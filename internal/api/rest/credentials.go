@@ -8,6 +8,7 @@ import (
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
 )
 
@@ -27,12 +28,43 @@ type credentialAnswer struct {
 	Authorization *authorizationJSON `json:"authorization,omitempty"`
 }
 
+// credentialJSON is a credential; which of the fields it has, its type says.
 type credentialJSON struct {
-	Type        string      `json:"type" enum:"oauth2"`
-	AccessToken string      `json:"accessToken"`
-	TokenType   string      `json:"tokenType"`
-	ExpiresAt   *time.Time  `json:"expiresAt,omitempty" doc:"Missing if the third party does not say"`
-	Scopes      name.Scopes `json:"scopes"`
+	Type      provider.Type `json:"type" enum:"oauth2,api_key,basic,sts"`
+	ExpiresAt *time.Time    `json:"expiresAt,omitempty" doc:"Missing if it does not expire, or the third party does not say"`
+
+	AccessToken string       `json:"accessToken,omitempty" doc:"oauth2"`
+	TokenType   string       `json:"tokenType,omitempty" doc:"oauth2"`
+	Scopes      *name.Scopes `json:"scopes,omitempty" doc:"oauth2: what it may be used for"`
+
+	APIKey string `json:"apiKey,omitempty" doc:"api_key"`
+	Header string `json:"header,omitempty" doc:"api_key: the header that carries it"`
+	Prefix string `json:"prefix,omitempty" doc:"api_key: what stands before it there, with its space"`
+
+	Username string `json:"username,omitempty" doc:"basic"`
+	Password string `json:"password,omitempty" doc:"basic"`
+
+	Cloud           provider.Cloud `json:"cloud,omitempty" enum:"volcengine,aws" doc:"sts"`
+	Region          string         `json:"region,omitempty" doc:"sts"`
+	AccessKeyID     string         `json:"accessKeyId,omitempty" doc:"sts"`
+	SecretAccessKey string         `json:"secretAccessKey,omitempty" doc:"sts"`
+	SessionToken    string         `json:"sessionToken,omitempty" doc:"sts"`
+}
+
+func credential(c provider.Credential) *credentialJSON {
+	shown := &credentialJSON{Type: c.Type, ExpiresAt: optional(c.Expires)}
+	switch c.Type {
+	case provider.TypeOAuth2:
+		shown.AccessToken, shown.TokenType, shown.Scopes = c.Token.Access.RevealString(), c.Token.Type, &c.Scopes
+	case provider.TypeAPIKey:
+		shown.APIKey, shown.Header, shown.Prefix = c.Key.Value.RevealString(), c.Key.Header, c.Key.Prefix
+	case provider.TypeBasic:
+		shown.Username, shown.Password = c.Login.User, c.Login.Password.RevealString()
+	case provider.TypeSTS:
+		shown.Cloud, shown.Region, shown.AccessKeyID = c.Keys.Cloud, c.Keys.Region, c.Keys.AccessKeyID
+		shown.SecretAccessKey, shown.SessionToken = c.Keys.Secret.RevealString(), c.Keys.Session.RevealString()
+	}
+	return shown
 }
 
 type authorizationJSON struct {
@@ -69,8 +101,7 @@ func (a *API) credential(c *call) (any, error) {
 		shown.URL = answer.Link.URL.RevealString()
 		return credentialAnswer{Status: "authorization_required", Authorization: &shown}, nil
 	}
-	t := answer.Credential.Token
-	return credentialAnswer{Status: "ready", Credential: &credentialJSON{"oauth2", t.Access.RevealString(), t.Type, optional(t.Expires), answer.Credential.Scopes}}, nil
+	return credentialAnswer{Status: "ready", Credential: credential(*answer.Credential)}, nil
 }
 
 func (a *API) clearCredential(c *call) (any, error) {

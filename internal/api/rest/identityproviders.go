@@ -23,12 +23,13 @@ type idpSettings struct {
 	Mapping             idp.Mapping      `json:"mapping,omitzero" doc:"Paths such as data.name; the type's where left out"`
 	LinkByVerifiedEmail bool             `json:"linkByVerifiedEmail,omitempty" doc:"Trust the provider about e-mail addresses: an address verified on both sides links"`
 	CreateUsers         bool             `json:"createUsers,omitempty" doc:"Accounts that nobody has become new users"`
+	UpstreamLogout      bool             `json:"upstreamLogout,omitempty" doc:"Of oidc and google: who logs out here after a login there is sent there to log out, too"`
 	Disabled            bool             `json:"disabled,omitempty"`
 }
 
 func (s idpSettings) over(p idp.Provider) idp.Provider {
 	p.Title, p.ClientID, p.Issuer, p.Endpoints, p.Scopes, p.Mapping = s.Title, s.ClientID, s.Issuer, s.Endpoints, s.Scopes, s.Mapping
-	p.LinkByVerifiedEmail, p.CreateUsers, p.Enabled = s.LinkByVerifiedEmail, s.CreateUsers, !s.Disabled
+	p.LinkByVerifiedEmail, p.CreateUsers, p.UpstreamLogout, p.Enabled = s.LinkByVerifiedEmail, s.CreateUsers, s.UpstreamLogout, !s.Disabled
 	return p
 }
 
@@ -43,6 +44,7 @@ type idpJSON struct {
 	Mapping             idp.Mapping        `json:"mapping,omitzero"`
 	LinkByVerifiedEmail bool               `json:"linkByVerifiedEmail"`
 	CreateUsers         bool               `json:"createUsers"`
+	UpstreamLogout      bool               `json:"upstreamLogout,omitempty"`
 	Disabled            bool               `json:"disabled,omitempty"`
 	CallbackURL         string             `json:"callbackUrl" doc:"To register at the provider"`
 	SignupCallbackURL   string             `json:"signupCallbackUrl" doc:"Answers are taken here too; register it if the provider asks for one"`
@@ -53,7 +55,7 @@ type idpJSON struct {
 
 func (a *API) identityProvider(p idp.Provider) idpJSON {
 	return idpJSON{
-		p.Name, p.Type, p.Title, p.ClientID, p.Issuer, p.Endpoints, p.Scopes, p.Mapping, p.LinkByVerifiedEmail, p.CreateUsers, !p.Enabled,
+		p.Name, p.Type, p.Title, p.ClientID, p.Issuer, p.Endpoints, p.Scopes, p.Mapping, p.LinkByVerifiedEmail, p.CreateUsers, p.UpstreamLogout, !p.Enabled,
 		a.Federation.CallbackURL(p), a.Federation.SignupCallbackURL(p), p.CreatedAt, p.UpdatedAt, nil,
 	}
 }

@@ -1,13 +1,15 @@
 package rest
 
 import (
+	"cmp"
+	"encoding/json"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/trial"
-	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 )
 
@@ -41,59 +43,190 @@ func (a *API) listVendors(*call) (any, error) {
 }
 
 type providerSettings struct {
-	Type         string           `json:"type,omitempty" enum:"oauth2"`
-	Vendor       string           `json:"vendor" example:"feishu" doc:"One that listVendors lists"`
-	Flow         provider.Flow    `json:"flow,omitempty" enum:"USER_FEDERATION"`
-	ClientID     string           `json:"clientId" example:"cli_a1b2c3d4e5f6"`
-	ClientSecret secret.Text      `json:"clientSecret,omitempty" doc:"Never shown again; when replacing, leave it out to keep it"`
-	Scopes       name.Scopes      `json:"scopes,omitempty" doc:"Asked for when an agent names none"`
-	Endpoints    vendor.Endpoints `json:"endpoints,omitzero" doc:"Replace the vendor's where given"`
-	CallbackURL  string           `json:"callbackUrl,omitempty" doc:"May be left out; if given it must be Deputy's own"`
+	Type         provider.Type     `json:"type,omitempty" enum:"oauth2,api_key,basic,sts" doc:"oauth2 if left out; it never changes"`
+	Vendor       string            `json:"vendor,omitempty" example:"feishu" doc:"oauth2: one that listVendors lists"`
+	Flow         provider.Flow     `json:"flow,omitempty" enum:"USER_FEDERATION,M2M,ON_BEHALF_OF" doc:"oauth2: USER_FEDERATION if left out; it never changes"`
+	ClientID     string            `json:"clientId,omitempty" example:"cli_a1b2c3d4e5f6" doc:"oauth2"`
+	ClientSecret secret.Text       `json:"clientSecret,omitempty" doc:"oauth2; never shown again. When replacing, leave it out to keep it"`
+	Scopes       name.Scopes       `json:"scopes,omitempty" example:"[\"docx:document:readonly\"]" doc:"oauth2: asked for when an agent names none"`
+	Endpoints    vendor.Endpoints  `json:"endpoints,omitzero" doc:"oauth2: replace the vendor's where given"`
+	CallbackURL  string            `json:"callbackUrl,omitempty" doc:"oauth2: may be left out; if given it must be Deputy's own"`
+	Parameters   map[string]string `json:"parameters,omitempty" doc:"oauth2: further parameters of authorization requests; they replace none"`
+	APIKey       *apiKeySettings   `json:"apiKey,omitempty" doc:"api_key"`
+	Basic        *basicSettings    `json:"basic,omitempty" doc:"basic"`
+	STS          *stsSettings      `json:"sts,omitempty" doc:"sts"`
+	Workloads    []string          `json:"workloads,omitempty" doc:"Names of the pool's workloads that may use the provider; all if left out"`
+
+	AuthMethod vendor.Auth            `json:"authMethod,omitempty" enum:"basic,post,private_key_jwt,none" doc:"oauth2: how the client proves itself; the vendor's way if left out"`
+	Audience   string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
+	Resource   string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
+	Assertion  provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
+}
+
+type apiKeySettings struct {
+	Key    secret.Text `json:"key,omitzero" doc:"Never shown again. When replacing, leave it out to keep it"`
+	Header string      `json:"header,omitempty" example:"X-API-Key" doc:"That carries the key; Authorization if left out"`
+	Prefix string      `json:"prefix,omitempty" example:"Bearer " doc:"Stands before the key, with its space; \"Bearer \" if the header is left out too"`
+}
+
+type basicSettings struct {
+	Username string      `json:"username"`
+	Password secret.Text `json:"password,omitzero" doc:"Never shown again. When replacing, leave it out to keep it"`
+}
+
+type stsSettings struct {
+	Cloud           provider.Cloud             `json:"cloud" enum:"volcengine,aws"`
+	AccessKeyID     string                     `json:"accessKeyId" doc:"Of somebody who may assume the role, and nothing else"`
+	SecretAccessKey secret.Text                `json:"secretAccessKey,omitzero" doc:"Never shown again. When replacing, leave it out to keep it"`
+	Role            string                     `json:"role" example:"trn:iam::2100000001:role/agent" doc:"TRN or ARN"`
+	Region          string                     `json:"region,omitempty" example:"cn-beijing"`
+	Endpoint        string                     `json:"endpoint,omitempty" doc:"The cloud's own if left out"`
+	ExternalID      string                     `json:"externalId,omitempty" doc:"aws"`
+	LifetimeSeconds int64                      `json:"lifetimeSeconds,omitempty" doc:"Of the temporary keys: 900 to 43200; 3600 if left out"`
+	Policy          json.RawMessage            `json:"policy,omitempty" doc:"Narrows what the role may do, for workloads that policies does not name"`
+	Policies        map[string]json.RawMessage `json:"policies,omitempty" doc:"Narrow what the role may do, by name of the workload; without policy, others get nothing"`
 }
 
 // newProvider is providerSettings and a name; the document cannot show fields
 // that are embedded from an unexported type.
 type newProvider struct {
-	Name         string           `json:"name" example:"feishu_oauth"`
-	Type         string           `json:"type,omitempty" enum:"oauth2"`
-	Vendor       string           `json:"vendor" example:"feishu" doc:"One that listVendors lists"`
-	Flow         provider.Flow    `json:"flow,omitempty" enum:"USER_FEDERATION"`
-	ClientID     string           `json:"clientId" example:"cli_a1b2c3d4e5f6"`
-	ClientSecret secret.Text      `json:"clientSecret" doc:"Never shown again"`
-	Scopes       name.Scopes      `json:"scopes,omitempty" example:"[\"docx:document:readonly\"]" doc:"Asked for when an agent names none"`
-	Endpoints    vendor.Endpoints `json:"endpoints,omitzero" doc:"Replace the vendor's where given"`
-	CallbackURL  string           `json:"callbackUrl,omitempty" doc:"May be left out; if given it must be Deputy's own"`
+	Name         string            `json:"name" example:"feishu_oauth"`
+	Type         provider.Type     `json:"type,omitempty" enum:"oauth2,api_key,basic,sts" doc:"oauth2 if left out; it never changes"`
+	Vendor       string            `json:"vendor,omitempty" example:"feishu" doc:"oauth2: one that listVendors lists"`
+	Flow         provider.Flow     `json:"flow,omitempty" enum:"USER_FEDERATION,M2M,ON_BEHALF_OF" doc:"oauth2: USER_FEDERATION if left out; it never changes"`
+	ClientID     string            `json:"clientId,omitempty" example:"cli_a1b2c3d4e5f6" doc:"oauth2"`
+	ClientSecret secret.Text       `json:"clientSecret,omitempty" doc:"oauth2; never shown again"`
+	Scopes       name.Scopes       `json:"scopes,omitempty" example:"[\"docx:document:readonly\"]" doc:"oauth2: asked for when an agent names none"`
+	Endpoints    vendor.Endpoints  `json:"endpoints,omitzero" doc:"oauth2: replace the vendor's where given"`
+	CallbackURL  string            `json:"callbackUrl,omitempty" doc:"oauth2: may be left out; if given it must be Deputy's own"`
+	Parameters   map[string]string `json:"parameters,omitempty" doc:"oauth2: further parameters of authorization requests; they replace none"`
+	APIKey       *apiKeySettings   `json:"apiKey,omitempty" doc:"api_key"`
+	Basic        *basicSettings    `json:"basic,omitempty" doc:"basic"`
+	STS          *stsSettings      `json:"sts,omitempty" doc:"sts"`
+	Workloads    []string          `json:"workloads,omitempty" doc:"Names of the pool's workloads that may use the provider; all if left out"`
+
+	AuthMethod vendor.Auth            `json:"authMethod,omitempty" enum:"basic,post,private_key_jwt,none" doc:"oauth2: how the client proves itself; the vendor's way if left out"`
+	Audience   string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
+	Resource   string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
+	Assertion  provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
 }
 
-func (n newProvider) settings() provider.Settings {
-	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.CallbackURL}.settings()
+func (n newProvider) settings() (provider.Settings, error) {
+	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.CallbackURL, n.Parameters, n.APIKey, n.Basic, n.STS, n.Workloads,
+		n.AuthMethod, n.Audience, n.Resource, n.Assertion}.settings()
+}
+
+// settings are the same for every type to the registry, which keeps one name
+// and one secret; each type has its own words for them here.
+func (s providerSettings) settings() (provider.Settings, error) {
+	to := provider.Settings{
+		Type: s.Type, Vendor: s.Vendor, Flow: s.Flow, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes, Endpoints: s.Endpoints,
+		CallbackURL: s.CallbackURL, Options: provider.Options{
+			Workloads: s.Workloads, Params: s.Parameters, AuthMethod: s.AuthMethod, Audience: s.Audience, Resource: s.Resource, Assertion: s.Assertion,
+		},
+	}
+	if err := cmp.Or(s.Type, provider.TypeOAuth2).Check(); err != nil {
+		return to, err
+	}
+	for _, own := range []struct {
+		of    provider.Type
+		given bool
+		field string
+	}{
+		{provider.TypeOAuth2, s.ClientID != "", "clientId"}, {provider.TypeOAuth2, !s.ClientSecret.Empty(), "clientSecret"},
+		{provider.TypeAPIKey, s.APIKey != nil, "apiKey"}, {provider.TypeBasic, s.Basic != nil, "basic"}, {provider.TypeSTS, s.STS != nil, "sts"},
+	} {
+		if own.given && own.of != cmp.Or(s.Type, provider.TypeOAuth2) {
+			return to, fault.New(fault.Invalid, "field_not_for_type", "%s is for providers of type %s", own.field, own.of).WithSource(own.field).
+				WithFix("leave it out, or say \"type\": %q", own.of)
+		}
+	}
+	if k := s.APIKey; k != nil {
+		to.ClientSecret, to.Options.Header, to.Options.Prefix = k.Key, k.Header, k.Prefix
+	}
+	if l := s.Basic; l != nil {
+		to.ClientID, to.ClientSecret = l.Username, l.Password
+	}
+	if t := s.STS; t != nil {
+		to.ClientID, to.ClientSecret = t.AccessKeyID, t.SecretAccessKey
+		to.Options.STS = &provider.STS{Cloud: t.Cloud, Endpoint: t.Endpoint, Region: t.Region, Role: t.Role, ExternalID: t.ExternalID,
+			Lifetime: time.Duration(t.LifetimeSeconds) * time.Second, Policy: t.Policy, Policies: t.Policies}
+	}
+	return to, nil
 }
 
 type providerJSON struct {
-	Name        string           `json:"name"`
-	Pool        string           `json:"pool"`
-	Type        string           `json:"type"`
-	Vendor      string           `json:"vendor"`
-	Flow        provider.Flow    `json:"flow"`
-	ClientID    string           `json:"clientId"`
-	Scopes      name.Scopes      `json:"scopes"`
-	Endpoints   vendor.Endpoints `json:"endpoints,omitzero"`
-	CallbackURL string           `json:"callbackUrl" doc:"To register at the third party"`
-	Version     int64            `json:"version"`
-	CreatedAt   time.Time        `json:"createdAt"`
-	UpdatedAt   time.Time        `json:"updatedAt"`
-	Checks      []trial.Result   `json:"checks,omitempty" doc:"What was found out without a person when it was saved or checked"`
+	Name        string            `json:"name"`
+	Pool        string            `json:"pool"`
+	Type        provider.Type     `json:"type" enum:"oauth2,api_key,basic,sts"`
+	Vendor      string            `json:"vendor,omitempty"`
+	Flow        provider.Flow     `json:"flow,omitempty" enum:"USER_FEDERATION,M2M,ON_BEHALF_OF"`
+	ClientID    string            `json:"clientId,omitempty"`
+	Scopes      name.Scopes       `json:"scopes"`
+	Endpoints   vendor.Endpoints  `json:"endpoints,omitzero"`
+	CallbackURL string            `json:"callbackUrl,omitempty" doc:"To register at the third party"`
+	Parameters  map[string]string `json:"parameters,omitempty"`
+	APIKey      *apiKeyJSON       `json:"apiKey,omitempty"`
+	Basic       *basicJSON        `json:"basic,omitempty"`
+	STS         *stsJSON          `json:"sts,omitempty"`
+	Workloads   []string          `json:"workloads,omitempty" doc:"That may use it; all if missing"`
+	Version     int64             `json:"version"`
+	CreatedAt   time.Time         `json:"createdAt"`
+	UpdatedAt   time.Time         `json:"updatedAt"`
+	Checks      []trial.Result    `json:"checks,omitempty" doc:"What was found out without a person when it was saved or checked"`
+
+	AuthMethod vendor.Auth            `json:"authMethod,omitempty"`
+	Audience   string                 `json:"audience,omitempty"`
+	Resource   string                 `json:"resource,omitempty"`
+	Assertion  provider.AssertionKind `json:"assertion,omitempty"`
+	KeysURL    string                 `json:"keysUrl,omitempty" doc:"Of private_key_jwt: where the third party finds the keys"`
+}
+
+type apiKeyJSON struct {
+	Header string `json:"header"`
+	Prefix string `json:"prefix,omitempty"`
+}
+
+type basicJSON struct {
+	Username string `json:"username"`
+}
+
+type stsJSON struct {
+	Cloud           provider.Cloud             `json:"cloud" enum:"volcengine,aws"`
+	AccessKeyID     string                     `json:"accessKeyId"`
+	Role            string                     `json:"role"`
+	Region          string                     `json:"region,omitempty"`
+	Endpoint        string                     `json:"endpoint,omitempty"`
+	ExternalID      string                     `json:"externalId,omitempty"`
+	LifetimeSeconds int64                      `json:"lifetimeSeconds,omitempty"`
+	Policy          json.RawMessage            `json:"policy,omitempty"`
+	Policies        map[string]json.RawMessage `json:"policies,omitempty"`
 }
 
 func (a *API) provider(v provider.Provider) providerJSON {
-	return providerJSON{
-		Name: v.Name, Pool: v.Pool, Type: v.Type, Vendor: v.Vendor, Flow: v.Flow, ClientID: v.ClientID, Scopes: v.Scopes, Endpoints: v.Endpoints,
-		CallbackURL: a.Providers.CallbackURL, Version: v.Version, CreatedAt: v.Created, UpdatedAt: v.Updated,
+	shown := providerJSON{
+		Name: v.Name, Pool: v.Pool, Type: v.Type, Vendor: v.Vendor, Flow: v.Flow, Scopes: v.Scopes, Endpoints: v.Endpoints,
+		Parameters: v.Options.Params, Workloads: v.Options.Workloads, Version: v.Version, CreatedAt: v.Created, UpdatedAt: v.Updated,
 	}
-}
-
-func (s providerSettings) settings() provider.Settings {
-	return provider.Settings{Type: s.Type, Vendor: s.Vendor, Flow: s.Flow, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes, Endpoints: s.Endpoints, CallbackURL: s.CallbackURL}
+	switch v.Type {
+	case provider.TypeOAuth2:
+		shown.ClientID = v.ClientID
+		shown.AuthMethod, shown.Audience, shown.Resource, shown.Assertion = v.Options.AuthMethod, v.Options.Audience, v.Options.Resource, v.Options.Assertion
+		if v.Options.AuthMethod == vendor.AuthPrivateKeyJWT {
+			shown.KeysURL = a.PublicURL + provider.KeysPath(v.ID)
+		}
+		if v.Flow == provider.UserFederation {
+			shown.CallbackURL = a.Providers.CallbackURL
+		}
+	case provider.TypeAPIKey:
+		shown.APIKey = &apiKeyJSON{v.Options.Header, v.Options.Prefix}
+	case provider.TypeBasic:
+		shown.Basic = &basicJSON{v.ClientID}
+	case provider.TypeSTS:
+		t := v.Options.STS
+		shown.STS = &stsJSON{t.Cloud, v.ClientID, t.Role, t.Region, t.Endpoint, t.ExternalID, int64(t.Lifetime / time.Second), t.Policy, t.Policies}
+	}
+	return shown
 }
 
 func (a *API) listProviders(c *call) (any, error) {
@@ -106,7 +239,11 @@ func (a *API) createProvider(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	made, err := a.Providers.Create(c.ctx, c.caller, c.path("pool"), in.Name, in.settings())
+	settings, err := in.settings()
+	if err != nil {
+		return nil, err
+	}
+	made, err := a.Providers.Create(c.ctx, c.caller, c.path("pool"), in.Name, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +253,9 @@ func (a *API) createProvider(c *call) (any, error) {
 // checked shows a provider with what can be found out about it without a person.
 func (a *API) checked(c *call, v provider.Provider) (any, error) {
 	shown := a.provider(v)
+	if v.Type != provider.TypeOAuth2 {
+		return shown, nil // what an operator gave can only be tried where it is used
+	}
 	var err error
 	shown.Checks, err = a.Trials.Check(c.ctx, c.caller, v.Pool, v.Name)
 	return shown, err
@@ -139,7 +279,11 @@ func (a *API) updateProvider(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	changed, err := a.Providers.Update(c.ctx, c.caller, c.path("pool"), c.path("provider"), in.settings())
+	settings, err := in.settings()
+	if err != nil {
+		return nil, err
+	}
+	changed, err := a.Providers.Update(c.ctx, c.caller, c.path("pool"), c.path("provider"), settings)
 	if err != nil {
 		return nil, err
 	}
@@ -148,50 +292,4 @@ func (a *API) updateProvider(c *call) (any, error) {
 
 func (a *API) deleteProvider(c *call) (any, error) {
 	return nil, a.Providers.Delete(c.ctx, c.caller, c.path("pool"), c.path("provider"))
-}
-
-type grantJSON struct {
-	ID        string      `json:"id"`
-	Provider  string      `json:"provider"`
-	User      name.User   `json:"user"`
-	Account   string      `json:"account,omitempty" doc:"The user's name at the third party"`
-	Scopes    name.Scopes `json:"scopes"`
-	State     vault.State `json:"state" enum:"active,reauthorize"`
-	Reason    string      `json:"reason,omitempty"`
-	ExpiresAt *time.Time  `json:"expiresAt,omitempty" doc:"Of the access token; it is refreshed by itself"`
-	CreatedAt time.Time   `json:"createdAt"`
-	UpdatedAt time.Time   `json:"updatedAt"`
-}
-
-func grant(g vault.Grant) grantJSON {
-	return grantJSON{g.ID, g.Provider, g.User, g.Account.Name, g.Scopes, g.State, g.Reason, optional(g.Expires), g.Created, g.Updated}
-}
-
-// optional is nil for an unknown time.
-func optional(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
-func (a *API) listGrants(c *call) (any, error) {
-	limit, err := c.number("limit", 100, 1, 500)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := a.Workloads.Store.WorkloadPool(c.ctx, c.path("pool")); err != nil {
-		return nil, err
-	}
-	found, err := a.Vault.Store.Grants(c.ctx, c.path("pool"), c.query["after"], limit)
-	l := listOf(found, grant)
-	if len(found) == limit {
-		l.Next = found[limit-1].ID
-	}
-	return l, err
-}
-
-func (a *API) deleteGrant(c *call) (any, error) {
-	return nil, a.Vault.Delete(c.ctx, c.caller, c.path("pool"), c.path("grant"))
 }

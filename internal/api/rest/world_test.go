@@ -25,6 +25,7 @@ import (
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/obtain"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/provider"
@@ -89,7 +90,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	t.Cleanup(out.Close)
 	providers := &provider.Registry{Client: &vendor.Client{Outbound: out}, Store: store.Providers{DB: db}, Guard: g, Sealer: ring, Catalogue: catalogue, CallbackURL: publicURL + "/api/v1/oauth2callback", Now: time.Now}
-	v := &vault.Vault{Store: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "test", Logger: logger, Now: time.Now}
+	v := &vault.Vault{Store: store.Vault{DB: db}, Held: store.Vault{DB: db}, Revocations: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "test", Logger: logger, Now: time.Now}
 	flow := &consent.Flow{Store: store.Authorizations{DB: db}, Grants: store.Vault{DB: db}, Bell: store.Bell{DB: db}, Guard: g, Providers: providers, Vault: v, Sealer: ring, PublicURL: publicURL, Logger: logger, Now: time.Now}
 	breached, err := userpool.NewBreached("")
 	must(t, err)
@@ -102,7 +103,8 @@ func newWorld(t *testing.T) *world {
 		Roster:    &roster.Roster{Store: pools, Passwords: passwords, Guard: g, Now: time.Now},
 		Factors:   &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g},
 		Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
-		Providers: providers, Trials: &trial.Trials{Guard: g, Providers: providers}, Vault: v, Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow}, Flow: flow,
+		Providers: providers, Trials: &trial.Trials{Guard: g, Providers: providers}, Vault: v, Flow: flow,
+		Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow, Other: &obtain.Kinds{Providers: providers, Now: time.Now}},
 		Agents: agents, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
 		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),
 	}}

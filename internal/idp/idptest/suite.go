@@ -9,6 +9,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/contract"
+	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/idp"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
@@ -51,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"plain/providers":                      (*suite).providers,
 		"plain/what was read may have changed": (*suite).versions,
 		"plain/links":                          (*suite).links,
+		"plain/links of a user":                (*suite).unlinks,
 		"plain/verified addresses":             (*suite).addresses,
 		"plain/logins":                         (*suite).logins,
 		"plain/sweep":                          (*suite).sweep,
@@ -211,6 +213,37 @@ func (s *suite) links() {
 	stray := newLink(feishu, "ou_3", "usr_kim")
 	stray.ProviderID = "idp_unknown"
 	s.Code(s.link(stray), "idp_not_found")
+}
+
+// belong checks which links a user has.
+func (s *suite) belong(userID string, want ...idp.Link) {
+	s.T.Helper()
+	got, err := s.LinksOf(s.Ctx(), "staff", userID)
+	s.Must(err)
+	s.Same("the links of "+userID, got, want)
+}
+
+func (s *suite) unlinks() {
+	feishu, github := s.add("staff", "feishu"), s.add("staff", "github")
+	mine, other, zoes := newLink(feishu, "ou_1", "usr_kim"), newLink(github, "7", "usr_kim"), newLink(feishu, "ou_2", "usr_zoe")
+	mine.Name, other.CreatedAt = "Kim 金", other.CreatedAt.Add(time.Second)
+	for _, l := range []idp.Link{mine, other, zoes} {
+		s.Must(s.link(l))
+	}
+	remove := func(l idp.Link) error {
+		return s.DeleteLink(s.Ctx(), s.Permit(idp.ActionDeleteLink, idp.UserResource(l.Pool, l.UserID)), l)
+	}
+	s.belong("usr_kim", mine, other)
+	s.belong("usr_nobody")
+	stolen := zoes
+	stolen.UserID = "usr_kim"
+	s.Code(remove(stolen), "idp_link_not_found") // it is another user's
+	s.belong("usr_zoe", zoes)
+	s.Must(remove(mine))
+	s.Code(remove(mine), "idp_link_not_found")
+	s.linked(unlinked(mine))
+	s.belong("usr_kim", other)
+	s.Code(s.DeleteLink(s.Ctx(), guard.Permit{}, other), "permit_missing")
 }
 
 // addresses holds that an address is nobody else's who has a similar one: who

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -74,17 +75,42 @@ func testProviders(t *testing.T, open Open) {
 	if !strings.Contains(err.Error(), "did you mean feishu?") {
 		t.Errorf("near matches are not listed: %v", err)
 	}
-	v.Version, v.ClientID = 2, "cli_2"
+	v.Version, v.ClientID, v.Options = 2, "cli_2", provider.Options{Workloads: []string{"b"}, STS: &provider.STS{Cloud: provider.AWS, Lifetime: time.Hour, Policy: json.RawMessage(`{"a":1}`)}}
 	update := Permit(t, provider.ActionUpdate, provider.Resource("p", "feishu"))
 	must(t, s.UpdateProvider(t.Context(), update, v))
 	wantCode(t, s.UpdateProvider(t.Context(), update, v), "provider_changed")
-	if got, err = s.Provider(t.Context(), "p", "feishu"); err != nil || got.ClientID != "cli_2" || got.Version != 2 {
+	if got, err = s.Provider(t.Context(), "p", "feishu"); err != nil || got.ClientID != "cli_2" || got.Version != 2 || cmp.Diff(got.Options, v.Options) != "" {
 		t.Errorf("got %v, %v", got, err)
 	}
 	must(t, s.DeleteProvider(t.Context(), Permit(t, provider.ActionDelete, provider.Resource("p", "feishu")), "p", "feishu"))
 	list, err := s.Providers(t.Context(), "p")
 	if must(t, err); len(list) != 0 {
 		t.Errorf("%d providers are left", len(list))
+	}
+}
+
+// testProviderWorkloads narrows who may use a provider that is in use: the quick
+// look does not find what was delegated, and the thorough one tells why.
+func testProviderWorkloads(t *testing.T, open Open) {
+	db, _ := open(t)
+	s := setUp(t, db)
+	_, d := s.give(t, agentA, zhang, vault.Grant{})
+	v := sealedProvider("p", "feishu", "cli_1")
+	for _, c := range []struct {
+		workloads []string
+		want      bool
+	}{{nil, true}, {[]string{"b"}, false}, {[]string{"b", "a"}, true}, {[]string{"A"}, false}, {nil, true}} {
+		v.Version, v.Options.Workloads = v.Version+1, c.workloads
+		must(t, s.providers.UpdateProvider(t.Context(), Permit(t, provider.ActionUpdate, provider.Resource("p", "feishu")), v))
+		_, fd, ok, err := s.vault.FindDelegated(t.Context(), agentA, "feishu", zhang)
+		if must(t, err); ok != c.want || ok && fd.ID != d.ID {
+			t.Errorf("%v: found %v %q", c.workloads, ok, fd.ID)
+		}
+		found, err := s.vault.FindCredential(t.Context(), agentA, "feishu", zhang)
+		must(t, err)
+		if found.Type != provider.TypeOAuth2 || found.Flow != provider.UserFederation || found.Delegation.ID != d.ID || (found.Options.Allow("a", "feishu") == nil) != c.want {
+			t.Errorf("%v: %+v", c.workloads, found)
+		}
 	}
 }
 
@@ -167,11 +193,11 @@ func testGrants(t *testing.T, open Open) {
 	wantCode(t, err, "provider_not_found")
 	_, err = s.vault.FindCredential(t.Context(), name.Workload{Pool: "p", Name: "gone"}, "feishu", zhang)
 	wantCode(t, err, "workload_not_found")
-	list, err := s.vault.Grants(t.Context(), "p", "", 10)
+	list, err := s.vault.Grants(t.Context(), vault.Filter{Pool: "p", Limit: 10})
 	if must(t, err); len(list) != 1 || list[0].ID != g.ID {
 		t.Errorf("got %v", list)
 	}
-	if list, err = s.vault.Grants(t.Context(), "p", g.ID, 10); err != nil || len(list) != 0 {
+	if list, err = s.vault.Grants(t.Context(), vault.Filter{Pool: "p", After: g.ID, Limit: 10}); err != nil || len(list) != 0 {
 		t.Errorf("after the last: %v, %v", list, err)
 	}
 	wantCode(t, s.vault.DeleteGrant(t.Context(), Permit(t, vault.ActionDelete, vault.GrantResource("q", g.ID)), "q", g.ID), "grant_not_found")
