@@ -251,6 +251,9 @@ func (v *Vault) lostRace(ctx context.Context, p guard.Permit, next Grant, lease 
 	defer look.Stop()
 	for {
 		g, err := v.Store.Grant(ctx, next.ID)
+		if err == nil && g.State == Reauthorize {
+			err = reauthorizationRequired(g)
+		}
 		if err != nil || g.Version >= next.Version {
 			return g, err
 		}
