@@ -36,7 +36,7 @@ func (h *Home) external(v visit) (section browser.Section, targets []string, err
 	section.Title = browser.Text{EN: "Accounts elsewhere", ZH: "外部账号"}
 	section.Text = browser.Text{EN: "With a linked account you log in here without a password.", ZH: "关联后，你可以用该账号登录，无需密码。"}
 	for _, l := range links {
-		row := browser.Row{Title: same(l.Provider.Label()), Mark: browser.Text{EN: "linked", ZH: "已关联"},
+		row := browser.Row{Title: login.ExternalName(l.Provider), Mark: browser.Text{EN: "linked", ZH: "已关联"},
 			Details: []browser.Text{browser.Textf("Since %s", "关联于 %s", minute(l.CreatedAt))},
 			Actions: []browser.Action{{
 				Label: browser.Text{EN: "Unlink", ZH: "取消关联"}, Path: v.path(unlinkPath), Danger: true,
@@ -55,7 +55,7 @@ func (h *Home) external(v visit) (section browser.Section, targets []string, err
 		if slices.ContainsFunc(links, func(l federation.Linked) bool { return l.ProviderID == p.ID }) {
 			continue
 		}
-		section.Rows = append(section.Rows, browser.Row{Title: same(p.Label()), Actions: []browser.Action{{
+		section.Rows = append(section.Rows, browser.Row{Title: login.ExternalName(p), Actions: []browser.Action{{
 			Label: browser.Text{EN: "Link", ZH: "关联"}, Path: v.path(linkPath),
 			Hidden: []browser.Hidden{h.hidden(v, linkPath, p.Name), {Name: "idp", Value: p.Name}},
 		}}})

@@ -149,7 +149,7 @@ type idpFlags struct {
 	ClientID   *string           `help:"Client id (App ID) at the provider." name:"client-id"`
 	SecretFile string            `help:"File with the client secret; - is standard input." placeholder:"FILE"`
 	Issuer     *string           `help:"Issuer URL, of type oidc." placeholder:"URL"`
-	Endpoint   map[string]string `help:"Address in place of the type's: authorization, token, userInfo. May be repeated." placeholder:"KIND=URL" mapsep:"none"`
+	Endpoint   map[string]string `help:"Address in place of the type's: authorization, token, userInfo, api. May be repeated." placeholder:"KIND=URL" mapsep:"none"`
 	Scope      []string          `help:"Scope; may be repeated. The type's if there is none." sep:"none"`
 	LinkEmail  *bool             `help:"Trust the provider about e-mail addresses: one that is verified on both sides links." name:"link-email" negatable:""`
 	MakeUsers  *bool             `help:"Accounts that nobody has become new users." name:"make-users" negatable:""`

@@ -25,7 +25,15 @@ const loginPassword = "correct horse battery"
 // and returns the pool's address.
 func startPool(t *testing.T) string {
 	t.Helper()
-	r := servertest.StartNamed(t, server.Config{Data: servertest.DataDir(t), Logger: slog.New(slog.DiscardHandler)})
+	pool, _ := startPoolBeside(t)
+	return pool
+}
+
+// startPoolBeside is startPool for a Deputy that may ask servers at those
+// addresses, with its operator.
+func startPoolBeside(t *testing.T, addresses ...string) (string, *apiclient.Client) {
+	t.Helper()
+	r := servertest.StartNamed(t, server.Config{Data: servertest.DataDir(t), Logger: slog.New(slog.DiscardHandler), AllowOutbound: addresses})
 	token, err := apiclient.ReadToken(filepath.Join(r.Dir, "operator.token"))
 	must(t, err)
 	client, err := apiclient.New(apiclient.Config{URL: r.URL, Token: token})
@@ -36,7 +44,7 @@ func startPool(t *testing.T) string {
 		_, err := client.CreateUser(t.Context(), pool.Name, apiclient.NewUser{UserName: user, Password: secret.FromString(loginPassword)})
 		must(t, err)
 	}
-	return pool.Issuer
+	return pool.Issuer, client
 }
 
 func must(t *testing.T, err error) {

@@ -135,7 +135,9 @@ type Finished struct {
 // browser's at this provider, and else faults with the codes idp_denied,
 // idp_refused, idp_config, idp_answer_invalid and idp_user_unknown. s is the
 // session that the browser has now; the zero Session is none. A link that was
-// begun in another session is refused like a login of another browser.
+// begun in another session is refused like a login of another browser. With the
+// fault of a login that was this browser's comes ReturnTo, and Linked if a link
+// was begun.
 func (f *Federation) Finish(ctx context.Context, pool, providerName string, browserToken secret.Text, s userpool.Session, answer url.Values) (Finished, error) {
 	p, err := f.provider(ctx, pool, providerName)
 	if err != nil {
@@ -158,19 +160,20 @@ func (f *Federation) Finish(ctx context.Context, pool, providerName string, brow
 	if err := f.Store.FinishLogin(ctx, permit.Detail(map[string]string{"idp": p.Name}), l); err != nil {
 		return Finished{}, err
 	}
+	done := Finished{Provider: p, ReturnTo: l.ReturnTo, Linked: l.UserID != ""}
 	d, err := f.dialect(ctx, p)
 	if err != nil {
-		return Finished{}, err
+		return done, err
 	}
 	who, err := d.identity(ctx, l, answer)
 	if err != nil {
-		return Finished{}, err
+		return done, err
 	}
-	if l.UserID != "" {
-		return Finished{Provider: p, Linked: true}, f.linkOwn(ctx, p, l.UserID, who)
+	if done.Linked {
+		return done, f.linkOwn(ctx, p, l.UserID, who)
 	}
-	user, err := f.user(ctx, p, who)
-	return Finished{Provider: p, User: user, ReturnTo: l.ReturnTo}, err
+	done.User, err = f.user(ctx, p, who)
+	return done, err
 }
 
 // checkAnswer returns the code of an authorization answer (RFC 6749, section

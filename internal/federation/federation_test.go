@@ -54,6 +54,7 @@ func newWorld(t *testing.T, appSecret string) *world {
 		"name": "feishu", "type": "feishu", "clientId": "cli_login", "clientSecret": "right", "createUsers": true,
 		"endpoints": map[string]string{
 			"authorization": upstream.URL + feishu.AuthorizePath, "token": upstream.URL + "/oauth/v3/token", "userInfo": upstream.URL + feishu.UserInfoPath,
+			"api": upstream.URL + "/open-apis",
 		},
 	}, http.StatusCreated)
 	return w
@@ -168,6 +169,22 @@ func TestACancelledLogin(t *testing.T) {
 
 func TestAWrongSecretIsExplained(t *testing.T) {
 	w := newWorld(t, "another")
+	told := func(seen map[string]any, says, fix string) {
+		t.Helper()
+		checks := seen["checks"].([]any)
+		last := checks[len(checks)-1].(map[string]any)
+		if message, _ := last["message"].(string); last["name"] != "client" || last["ok"] != false || !strings.Contains(message, says) || !strings.Contains(last["fix"].(string), fix) {
+			t.Errorf("the test says %v, want %q", last, says)
+		}
+	}
+	told(w.seen, "Feishu knows the App ID, but the App Secret is wrong", "App Secret of this very app") // at once, when it is saved
+	change := func(clientID string) map[string]any {
+		return w.api(http.MethodPut, base+"/staff/identity-providers/feishu", map[string]any{
+			"type": "feishu", "clientId": clientID, "createUsers": true, "endpoints": w.seen["endpoints"],
+		}, http.StatusOK)
+	}
+	told(change("cli_typo"), "Feishu does not know this App ID", "begins with cli_")
+	change("cli_login")
 	v := w.browser()
 	w.open(v, w.callback(v, "lisi", "allow"), http.StatusBadGateway, "idp_config")
 }

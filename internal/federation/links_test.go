@@ -106,20 +106,31 @@ func TestTheOnlyWayInStays(t *testing.T) {
 	}
 }
 
+// away stops where the upstream sends a browser back.
+func away(next *url.URL) bool { return !strings.HasSuffix(next.Path, "/callback") }
+
+// back returns the address to which the upstream sends a browser back.
+func (w *world) back(page visitor.Page) string {
+	w.t.Helper()
+	hop, ok := page.Toward(w.URL + "/userpool/staff/login/corp/callback")
+	if !ok {
+		w.t.Fatalf("nobody was sent back: %d %s", page.Status, page.URL)
+	}
+	return hop.Location.String()
+}
+
+func (w *world) query(address string) url.Values {
+	w.t.Helper()
+	u, err := url.Parse(address)
+	w.must(err)
+	return u.Query()
+}
+
 // TestHostileLinks has everybody but the person in his session bring the answer back.
 func TestHostileLinks(t *testing.T) {
 	w, u := newOIDCWorld(t, map[string]any{"createUsers": false})
 	wang := w.user("wang")
-	away := func(next *url.URL) bool { return !strings.HasSuffix(next.Path, "/callback") }
-	back := func(page visitor.Page) string {
-		t.Helper()
-		hop, ok := page.Toward(w.URL + "/userpool/staff/login/corp/callback")
-		if !ok {
-			t.Fatalf("nobody was sent back: %d %s", page.Status, page.URL)
-		}
-		return hop.Location.String()
-	}
-	first := back(w.press(wang, away, "idp"))
+	first := w.back(w.press(wang, away, "idp"))
 	w.open(w.browser(), first, http.StatusGone, "idp_login_gone")    // in a browser without login
 	w.open(w.user("zhao"), first, http.StatusGone, "idp_login_gone") // in another's browser
 	// In the same browser, where another person has logged in meanwhile.
@@ -153,6 +164,93 @@ func TestHostileLinks(t *testing.T) {
 	u.claims = nil
 	u.mu.Unlock()
 	w.open(w.browser(), w.begin("staff"), http.StatusForbidden, "idp_user_unknown")
+}
+
+// TestFlowsAreNotEachOther brings the answer to a login back as if it were to a
+// link, and the other way round, in the browser in which both were begun.
+func TestFlowsAreNotEachOther(t *testing.T) {
+	w, _ := newOIDCWorld(t, map[string]any{"createUsers": false})
+	wang := w.user("wang")
+	linked := func(v *visitor.Visitor) bool {
+		t.Helper()
+		page, err := v.Get(t.Context(), w.URL+"/userpool/staff/account", nil)
+		w.must(err)
+		_, err = page.Find("issuer", "subject")
+		return err == nil
+	}
+	// A login that comes back to somebody who is logged in gives him nothing.
+	page, err := wang.Get(t.Context(), w.begin("staff"), away)
+	w.must(err)
+	w.open(wang, w.back(page), http.StatusForbidden, "idp_user_unknown")
+	// Another person's code in his link: the ID token was made for another login.
+	stranger := w.browser()
+	page, err = stranger.Get(t.Context(), w.begin("staff"), away)
+	w.must(err)
+	code := w.query(w.back(page)).Get("code")
+	mine := w.back(w.press(wang, away, "idp"))
+	swapped := w.query(mine)
+	swapped.Set("code", code)
+	w.open(wang, w.URL+"/userpool/staff/login/corp/callback?"+swapped.Encode(), http.StatusBadGateway, "idp_answer_invalid")
+	w.open(wang, mine, http.StatusGone, "idp_login_gone") // any answer uses it up
+	if linked(wang) {
+		t.Fatal("an account was linked that he did not prove")
+	}
+	// A link that comes back when nobody is logged in any more logs nobody in.
+	left := w.back(w.press(wang, away, "idp"))
+	page, err = wang.Get(t.Context(), w.URL+"/userpool/staff/logout", nil)
+	w.must(err)
+	form, err := page.Find("request", "decision")
+	w.must(err)
+	_, err = wang.Submit(t.Context(), page, form, nil, "decision", "allow", nil)
+	w.must(err)
+	w.open(wang, left, http.StatusGone, "idp_login_gone")
+	w.open(wang, w.URL+"/userpool/staff/account", http.StatusOK, `name="username"`)
+	// The person himself comes back to it, in a new session: begun in another, it links nothing.
+	w.logIn(wang, "wang")
+	w.open(wang, left, http.StatusGone, "idp_login_gone")
+	if linked(wang) {
+		t.Fatal("a link of an ended session was finished")
+	}
+	done := w.back(w.press(wang, away, "idp"))
+	w.open(wang, done, http.StatusOK, "/account/links/remove")
+	w.open(wang, done, http.StatusGone, "idp_login_gone")
+}
+
+// TestACancelledLink leads back to where it was begun, in words about a link.
+func TestACancelledLink(t *testing.T) {
+	w, u := newOIDCWorld(t, nil)
+	u.params = func(q url.Values) { q.Del("code"); q.Set("error", "access_denied") }
+	page := w.link(w.user("wang"))
+	if page.Status != http.StatusForbidden || !strings.Contains(page.Body, "账号未关联") || !strings.Contains(page.Body, `href="/userpool/staff/account"`) {
+		t.Errorf("%d\n%s", page.Status, page.Body)
+	}
+	returnTo := "/userpool/staff/account/security"
+	w.open(w.browser(), w.begin("staff")+"?return="+url.QueryEscape(returnTo), http.StatusForbidden, `href="/userpool/staff/login?return=`+url.QueryEscape(returnTo)+`"`)
+}
+
+func TestLinksAreAudited(t *testing.T) {
+	w, _ := newOIDCWorld(t, map[string]any{"createUsers": false})
+	wang, zhao := w.user("wang"), w.user("zhao")
+	left := w.back(w.press(wang, away, "idp"))
+	w.open(zhao, left, http.StatusGone, "idp_login_gone")
+	w.link(wang)
+	w.link(zhao)
+	w.unlink(wang)
+	var got []string
+	for _, action := range []string{"idp.link", "idp.unlink"} {
+		records, _ := w.api(http.MethodGet, "/api/v1/audit?action="+action, nil, http.StatusOK)["items"].([]any)
+		for _, r := range records {
+			e := r.(map[string]any)["entry"].(map[string]any)
+			reason, _ := e["reason"].(string)
+			detail, _ := e["detail"].(map[string]any)
+			subject, _ := detail["subject"].(string)
+			got = append(got, strings.TrimSpace(action+" "+e["outcome"].(string)+" "+subject+" "+reason))
+		}
+	}
+	want := []string{"idp.link allowed up_1 deputy itself", "idp.link refused up_1 the account is another user's", "idp.unlink allowed up_1 person about himself"}
+	if !slices.Equal(got, want) {
+		t.Errorf("recorded %q\nwant     %q", got, want)
+	}
 }
 
 func TestUpstreamLogout(t *testing.T) {

@@ -312,7 +312,7 @@ func TestAnAddressIsNoIdentity(t *testing.T) {
 			u.claims = func(claims map[string]any) { claims["email_verified"] = c.there }
 			w.api(http.MethodPost, base+"/staff/users", map[string]any{"userName": "boss", "displayName": "总裁", "email": "zhang@example.com", "emailVerified": c.here}, http.StatusCreated)
 			if c.links {
-				w.open(w.browser(), w.begin("staff"), http.StatusOK, "你已登录")
+				w.open(w.browser(), w.begin("staff"), http.StatusOK, "用户名：boss")
 				return
 			}
 			w.open(w.browser(), w.begin("staff"), http.StatusForbidden, "idp_user_unknown")

@@ -104,9 +104,7 @@ type Check struct {
 }
 
 // Test asks the provider whether it can be used as it is set up: whether it is
-// found, answers to a browser, and knows the client. The last is seen by asking it
-// to redeem a code that does not exist: who does not know the client says so, and
-// who knows it complains about the code.
+// found, answers to a browser, and knows the client (see [vendor.Client.Probe]).
 func (f *Federation) Test(ctx context.Context, p idp.Provider) ([]Check, error) {
 	clientSecret, err := f.Sealer.Open(ctx, p.SecretPlace(), p.SealedSecret)
 	if err != nil {
@@ -160,17 +158,16 @@ func (d *dialect) testAuthorization(ctx context.Context) Check {
 }
 
 func (d *dialect) testClient(ctx context.Context, clientSecret secret.Text) Check {
-	_, err := d.client().Exchange(ctx, d.entry, d.app(clientSecret), secret.FromString(name.NewToken("test")), oauth.NewVerifier())
-	switch verdictOf(err) {
-	case rightClient:
-		if d.p.Type == idp.Feishu || d.p.Type == idp.Lark { // they look at the code before the client
-			return Check{Name: "client", OK: true, Message: "the provider answers; whether the client secret is right shows at the first login only"}
-		}
+	err := d.client().Probe(ctx, d.entry, d.app(clientSecret))
+	switch v := verdictOf(err); {
+	case err == nil && !d.entry.Proves():
+		return Check{Name: "client", OK: true, Message: "the provider answers; whether the client secret is right shows at the first login only"}
+	case err == nil, v == rightClient:
 		return Check{Name: "client", OK: true, Message: "the provider does not object to the client id and the client secret"}
-	case wrongClient:
+	case v == wrongClient:
 		return Check{Name: "client", Message: "the provider does not accept the client id or the client secret", Fix: "copy both again from the provider's console"}
 	}
-	return checkOf("client", "the provider answers", err)
+	return checkOf("client", "", err)
 }
 
 // verdict is what a token endpoint's refusal says about the client.

@@ -2,6 +2,7 @@
 package idppage
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -60,7 +61,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, pool userpool.Po
 	}
 	to, err := h.Federation.Begin(r.Context(), pool.Name, r.PathValue("idp"), secret.FromString(token), returnTo)
 	if err != nil {
-		return explained(err)
+		return explained(pool, federation.Finished{ReturnTo: returnTo}, err)
 	}
 	h.Login.Site.SetCookie(w, login.ExternalCookie(pool), token, idp.LoginLifetime)
 	poolpage.Redirect(w, to)
@@ -79,10 +80,11 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request, pool userpool.P
 	}
 	done, err := h.Federation.Finish(r.Context(), pool.Name, r.PathValue("idp"), token, now.Session, answer)
 	if err != nil {
-		return explained(err)
+		return explained(pool, done, err)
 	}
+	account := poolpage.Path(pool.Name, "/account")
 	if done.Linked {
-		poolpage.Redirect(w, poolpage.Path(pool.Name, "/account"))
+		poolpage.Redirect(w, account)
 		return nil
 	}
 	p, err := h.Login.SignIn.Proven(r.Context(), pool, done.User, []string{signin.MethodFederated}, h.Login.Origin(r))
@@ -93,6 +95,7 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request, pool userpool.P
 		return err
 	}
 	h.Login.Site.SetCookie(w, login.ExternalFrom(pool), done.Provider.Name, userpool.SessionLifetime)
-	h.Login.Proceed(w, r, pool, p, done.ReturnTo)
+	// Never without a redirect: the provider's answer would stay in the address bar.
+	h.Login.Proceed(w, r, pool, p, cmp.Or(done.ReturnTo, account))
 	return nil
 }

@@ -2,30 +2,28 @@ package idppage
 
 import (
 	"errors"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/idp"
+	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/poolpage"
+	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vendor"
 )
 
 // This file has what people read, in both languages.
 
 func textLogInWith(p idp.Provider) browser.Text {
-	if p.Title == "" {
-		switch p.Type {
-		case idp.Feishu:
-			return browser.Text{EN: "Log in with Feishu", ZH: "使用飞书登录"}
-		case idp.Lark:
-			return browser.Text{EN: "Log in with Lark", ZH: "使用 Lark 登录"}
-		case idp.GitHub:
-			return browser.Text{EN: "Log in with GitHub", ZH: "使用 GitHub 登录"}
-		case idp.Google:
-			return browser.Text{EN: "Log in with Google", ZH: "使用 Google 登录"}
-		}
+	who := login.ExternalName(p)
+	t := browser.Text{EN: "Log in with " + who.EN, ZH: "使用 " + who.ZH + " 登录"}
+	if first, _ := utf8.DecodeRuneInString(who.ZH); unicode.Is(unicode.Han, first) {
+		t.ZH = "使用" + who.ZH + "登录"
 	}
-	return browser.Textf("Log in with %s", "使用 %s 登录", p.Label())
+	return t
 }
 
 func notice(code string, text, detail browser.Text) browser.Notice {
@@ -37,10 +35,30 @@ func disabledNotice() browser.Notice {
 		browser.Text{EN: "Ask your administrator.", ZH: "请联系管理员。"})
 }
 
-// explained gives err the page that says what to do about it, if it has one.
-func explained(err error) error {
+func notLinked() browser.Text {
+	return browser.Text{EN: "The account was not linked", ZH: "账号未关联"}
+}
+
+// onward leads to where a login or a link can be begun again.
+func onward(pool userpool.Pool, begun federation.Finished) browser.Link {
+	if begun.Linked {
+		return browser.Link{Label: browser.Text{EN: "Back to your account", ZH: "返回你的账户"}, URL: poolpage.Path(pool.Name, "/account")}
+	}
+	to := poolpage.Path(pool.Name, "/login")
+	if begun.ReturnTo != "" { // which was looked at when the login began
+		to = poolpage.WithQuery(to, map[string][]string{"return": {begun.ReturnTo}})
+	}
+	return browser.Link{Label: browser.Text{EN: "Log in again", ZH: "重新登录"}, URL: to}
+}
+
+// explained gives err the page that says what to do about it, if it has one,
+// and a link to begin again what was begun.
+func explained(pool userpool.Pool, begun federation.Finished, err error) error {
 	f := fault.As(err)
-	again := browser.Text{EN: "Go back to the application and log in again.", ZH: "请返回应用重新登录。"}
+	again := browser.Text{EN: "Log in again, here or at the application.", ZH: "请在此处或返回应用重新登录。"}
+	if begun.Linked {
+		again = browser.Text{EN: "Begin again on your account page.", ZH: "请在账户页面重新发起。"}
+	}
 	administrator := browser.Text{EN: "Tell your administrator; the test of the identity provider says more.", ZH: "请联系管理员；身份源的测试功能会给出详细原因。"}
 	var n browser.Notice
 	switch f.Code {
@@ -51,9 +69,8 @@ func explained(err error) error {
 	case "idp_link_exists":
 		n = notice(f.Code, browser.Text{EN: "This account is linked with another user already. Nothing was changed.", ZH: "该账号已与其他用户关联。未做任何更改。"},
 			browser.Text{EN: "If both are yours, log in with that account and unlink it there first.", ZH: "如果两者都属于你，请先用该账号登录并取消关联。"})
-		n.Title = browser.Text{EN: "The account was not linked", ZH: "账号未关联"}
 	case "idp_denied":
-		n = notice(f.Code, browser.Text{EN: "You did not allow the login at the identity provider.", ZH: "你在身份源处取消了登录。"}, again)
+		n = notice(f.Code, browser.Text{EN: "You did not allow it at the identity provider.", ZH: "你在身份源处取消了操作。"}, again)
 		n.Mood = browser.Warning
 	case "idp_user_unknown":
 		n = notice(f.Code, browser.Text{EN: "Nobody here has this account, and accounts are not added by themselves.", ZH: "此处没有与该账号对应的用户，且未开启自动创建。"},
@@ -71,6 +88,10 @@ func explained(err error) error {
 		}
 	default:
 		return err
+	}
+	n.Links = []browser.Link{onward(pool, begun)}
+	if begun.Linked {
+		n.Title = notLinked()
 	}
 	return &poolpage.Error{Status: poolpage.Status(f.Kind), Notice: n}
 }

@@ -21,7 +21,7 @@ func alone(ctx context.Context, d provider.Dialect) []Result {
 	err := d.Probe(ctx)
 	var f *vendor.Failure
 	switch {
-	case err == nil && d.Entry.Token.CodeFirst:
+	case err == nil && !d.Entry.Proves():
 		results = append(results, endpointsAnswer(), secretUnknown(""))
 	case err == nil:
 		results = append(results, endpointsAnswer(), passed(StepClient, "the third party does not object to the client id and the client secret", "第三方没有拒绝客户端 ID 和密钥"))

@@ -57,8 +57,7 @@ func (c *Client) Profile(ctx context.Context, e Entry, access secret.Text) (Prof
 func (c *Client) Test(ctx context.Context, e Entry, app App, access secret.Text) error {
 	switch {
 	case e.Test.URL != "" && e.Endpoints.API != "":
-		address := strings.TrimSuffix(e.Endpoints.API, "/") + strings.TrimPrefix(e.Test.URL, apiBase)
-		a, status, err := c.call(ctx, e, "test", e.Test.Method, address, e.Test.Body, access)
+		a, status, err := c.call(ctx, e, "test", e.Test.Method, e.apiURL(e.Test.URL), e.Test.Body, access)
 		if err == nil && e.Test.OK != "" && a.at(e.Test.OK) == nil {
 			return e.refused(StepAPI, status, a, App{}, []secret.Text{access}).fault()
 		}
@@ -75,6 +74,10 @@ func (c *Client) Test(ctx context.Context, e Entry, app App, access secret.Text)
 
 // apiBase stands for the vendor's API in the address of an entry's test.
 const apiBase = "{api}"
+
+func (e Entry) apiURL(s string) string {
+	return strings.TrimSuffix(e.Endpoints.API, "/") + strings.TrimPrefix(s, apiBase)
+}
 
 // call sends a request with an access token, and returns an answer that is no
 // error; nil if it is no JSON object.

@@ -50,6 +50,7 @@ type Entry struct {
 	Resource      bool              `yaml:"resource"`
 	Identity      Identity          `yaml:"identity"`
 	Test          Test              `yaml:"test"`
+	Proof         Proof             `yaml:"proof"`
 	Revocation    Revocation        `yaml:"revocation"`
 	Introspection Introspection     `yaml:"introspection"`
 	Header        map[string]string `yaml:"header"`
@@ -129,6 +130,13 @@ type Test struct {
 	Method string `yaml:"method"`
 	Body   string `yaml:"body"`
 	OK     string `yaml:"ok"`
+}
+
+// Proof is a request in which the app proves itself and that has no other end.
+type Proof struct {
+	URL   string            `yaml:"url"`
+	Names map[string]string `yaml:"names"`
+	OK    string            `yaml:"ok"`
 }
 
 // Revocation says how a vendor is told that tokens are not needed any more.
@@ -228,6 +236,7 @@ const (
 	StepMachine   Step = "machine"
 	StepBehalf    Step = "behalf"
 	StepDevice    Step = "device"
+	StepProof     Step = "proof"
 
 	pkceNone = "none"
 
@@ -320,7 +329,7 @@ func (c Catalogue) With(b []byte) (Catalogue, error) {
 // clone returns e with maps of its own.
 func (e Entry) clone() Entry {
 	for _, m := range []*map[string]string{
-		&e.Authorize.Params, &e.Authorize.ForceParams, &e.Token.Params, &e.Token.Names, &e.Revocation.Params, &e.Header,
+		&e.Authorize.Params, &e.Authorize.ForceParams, &e.Token.Params, &e.Token.Names, &e.Proof.Names, &e.Revocation.Params, &e.Header,
 	} {
 		*m = maps.Clone(*m)
 	}

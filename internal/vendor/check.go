@@ -50,7 +50,7 @@ func (e Entry) check() error {
 	if !slices.Contains([]Grants{"", GrantsOne, GrantsMany}, e.Grants) {
 		return invalid(at+".grants", "is one or many")
 	}
-	paths := slices.Concat([]string{e.Identity.ID, e.Identity.Name, e.Errors.OK, e.Test.OK}, e.Errors.Code, e.Errors.Error, e.Errors.Description)
+	paths := slices.Concat([]string{e.Identity.ID, e.Identity.Name, e.Errors.OK, e.Test.OK, e.Proof.OK}, e.Errors.Code, e.Errors.Error, e.Errors.Description)
 	if err := checkPaths(at, paths); err != nil {
 		return err
 	}
@@ -104,8 +104,10 @@ func (e Entry) checkCalls(at string) error {
 	if !slices.Contains([]Which{"", WhichRefresh, WhichAccess, WhichBoth}, e.Revocation.Which) {
 		return invalid(at+".revocation.which", "is refresh, access or both")
 	}
-	if u := e.Test.URL; u != "" && !strings.HasPrefix(u, "{api}") {
-		return invalid(at+".test.url", "begins with {api}")
+	for place, u := range map[string]string{"test": e.Test.URL, "proof": e.Proof.URL} {
+		if u != "" && !strings.HasPrefix(u, apiBase) {
+			return invalid(at+"."+place+".url", "begins with {api}")
+		}
 	}
 	for k, v := range e.Header {
 		if !sendable(k, v) {
@@ -137,7 +139,7 @@ func checkCodes(at string, codes []Code) error {
 		code string
 		step Step
 	}
-	steps := []Step{StepAuthorize, StepExchange, StepRefresh, StepAPI, StepRevoke, StepMachine, StepBehalf, StepDevice}
+	steps := []Step{StepAuthorize, StepExchange, StepRefresh, StepAPI, StepRevoke, StepMachine, StepBehalf, StepDevice, StepProof}
 	seen := map[key]bool{}
 	for i, c := range codes {
 		at := fmt.Sprintf("%s[%d]", at, i)
@@ -153,7 +155,7 @@ func checkCodes(at string, codes []Code) error {
 		}
 		for _, step := range meant {
 			if !slices.Contains(steps, step) {
-				return invalid(at+".at", "names steps out of authorize, exchange, refresh, api, revoke, machine, behalf and device")
+				return invalid(at+".at", "names steps out of authorize, exchange, refresh, api, revoke, machine, behalf, device and proof")
 			}
 			for _, code := range c.Codes {
 				if code == "" || seen[key{code, step}] {

@@ -38,15 +38,28 @@ func (c *Client) Exchange(ctx context.Context, e Entry, app App, code, codeVerif
 	return c.tokens(ctx, e, StepExchange, app, p, code, codeVerifier)
 }
 
-// Probe asks to redeem a code that does not exist, so that a vendor that does
-// not know the client says so, while one that knows it complains about the code,
-// which is no error here. Vendors that look at the code first tell nothing about
-// the secret.
+// Probe finds out whether the vendor knows the client: by the entry's proof,
+// else by asking to redeem a code that does not exist. Who does not know the
+// client says so, while who knows it complains about the code, which is no error
+// here. See [Entry.Proves] for vendors that tell nothing about the secret.
 func (c *Client) Probe(ctx context.Context, e Entry, app App) error {
+	if e.provable() {
+		return c.prove(ctx, e, app)
+	}
 	_, err := c.Exchange(ctx, e, app, secret.FromString(name.NewToken("probe")), oauth.NewVerifier())
 	var f *Failure
 	if errors.As(err, &f) && f.Class == ClassUser {
 		return nil
+	}
+	return err
+}
+
+// prove has the app prove itself. The token that it may get by that is dropped.
+func (c *Client) prove(ctx context.Context, e Entry, app App) error {
+	e.Token.Names = e.Proof.Names
+	a, status, err := c.post(ctx, e, StepProof, app, e.apiURL(e.Proof.URL), map[string]string{})
+	if err == nil && e.Proof.OK != "" && a.at(e.Proof.OK) == nil {
+		return e.refused(StepProof, status, nil, app, nil).fault()
 	}
 	return err
 }

@@ -43,6 +43,9 @@ func (e Entry) With(p Endpoints) (Entry, error) {
 			WithFix("give it as base with the credential provider's endpoints, such as https://example.%s.example", e.ID).WithSource("endpoints.base")
 	}
 	e.Endpoints = filled
+	if p.Token != "" && p.API == "" {
+		e.Proof = Proof{} // the app is another server's, and so is its secret
+	}
 	if e.Endpoints.Token == "" {
 		return Entry{}, e.missing("token")
 	}
@@ -162,6 +165,12 @@ func (e Entry) AuthorizeURL(app App, a Ask) (string, error) {
 // reserved are parameters that decide where the answer goes, in which form, or
 // what the other parameters are.
 var reserved = []string{"response_mode", "request", "request_uri", "registration", "scope", "code_challenge", "code_challenge_method", "resource", "nonce"}
+
+// Proves reports whether [Client.Probe] without an error means that the client
+// secret is right. Vendors that look at the code first say nothing about it.
+func (e Entry) Proves() bool { return !e.Token.CodeFirst || e.provable() }
+
+func (e Entry) provable() bool { return e.Proof.URL != "" && e.Endpoints.API != "" }
 
 func (e Entry) pkce() bool { return e.Authorize.PKCE != pkceNone }
 

@@ -9,7 +9,8 @@
 //
 // Codes, HTTP statuses and descriptions of the token endpoint are those of
 // Feishu's "get user_access_token" and "refresh user_access_token" pages; the
-// docx codes those of "get document raw content". Three things were seen live by
+// docx codes those of "get document raw content"; those of the app token are what
+// clients of the live service report. Three things were seen live by
 // others and differ from what one would guess, so they are kept: the code or
 // refresh token is looked up before the client is authenticated; an
 // Authorization header without "Bearer " counts as no token at all; and a wrong
@@ -17,8 +18,8 @@
 //
 // # Where it is not Feishu
 //
-// Only user tokens exist (no app or tenant tokens, no v1 OIDC endpoints, no
-// client_assertion, no device flow). Consent is asked every time. Access tokens
+// Only user tokens open anything (app tokens are handed out, and no endpoint
+// takes them; there are no v1 OIDC endpoints, no client_assertion, no device flow). Consent is asked every time. Access tokens
 // look like JWTs, are as long as the real ones and carry nothing. State lives in
 // memory and is bounded: when a table is full the oldest entry is forgotten, and
 // a forgotten token is answered like one that never existed.

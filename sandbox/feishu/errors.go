@@ -53,8 +53,10 @@ type apiCode struct {
 	msg    string
 }
 
-// apiCodes are the errors of user_info and raw_content, by Feishu's number.
+// apiCodes are the errors of everything else, by Feishu's number.
 var apiCodes = map[int]apiCode{
+	10003:    {400, "invalid param"},
+	10014:    {400, "app secret invalid"},
 	1770002:  {404, "not found"},
 	1770032:  {403, "forBidden"}, // spelled so by the live service
 	99991400: {429, "request trigger frequency limit"},

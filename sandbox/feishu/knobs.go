@@ -20,13 +20,14 @@ const (
 	OpTokenV3    Operation = "token_v3"
 	OpExchange   Operation = "exchange"
 	OpRefresh    Operation = "refresh"
+	OpAppToken   Operation = "app_token"
 	OpUserInfo   Operation = "user_info"
 	OpRawContent Operation = "raw_content"
 )
 
 // Operations lists every operation.
 func Operations() []Operation {
-	return []Operation{OpAuthorize, OpTokenV2, OpTokenV3, OpExchange, OpRefresh, OpUserInfo, OpRawContent}
+	return []Operation{OpAuthorize, OpTokenV2, OpTokenV3, OpExchange, OpRefresh, OpAppToken, OpUserInfo, OpRawContent}
 }
 
 // maxLatency keeps a mistyped knob from hanging a test run.

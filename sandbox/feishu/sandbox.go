@@ -184,6 +184,7 @@ func (s *Sandbox) Handler() http.Handler {
 	mux.HandleFunc("GET "+AuthorizePath, s.authorize)
 	mux.HandleFunc("POST "+TokenPathV3, s.tokenV3)
 	mux.HandleFunc("POST "+TokenPathV2, s.tokenV2)
+	mux.HandleFunc("POST "+AppTokenPath, s.appToken)
 	mux.HandleFunc("GET "+UserInfoPath, s.userInfo)
 	mux.HandleFunc("GET "+RawContentPath, s.rawContent)
 
@@ -208,6 +209,7 @@ const (
 	AuthorizePath  = "/open-apis/authen/v1/authorize"
 	TokenPathV3    = "/oauth/v3/token"
 	TokenPathV2    = "/open-apis/authen/v2/oauth/token"
+	AppTokenPath   = "/open-apis/auth/v3/app_access_token/internal"
 	UserInfoPath   = "/open-apis/authen/v1/user_info"
 	RawContentPath = "/open-apis/docx/v1/documents/{document_id}/raw_content"
 

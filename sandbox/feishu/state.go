@@ -101,7 +101,7 @@ func newState() *state {
 // Issued is a value that this sandbox handed out and that must not appear in
 // anybody's log.
 type Issued struct {
-	Kind  string `json:"kind"` // "code", "access_token", "refresh_token" or "session"
+	Kind  string `json:"kind"` // "code", "access_token", "refresh_token", "app_token" or "session"
 	Value string `json:"value"`
 }
 
@@ -152,6 +152,15 @@ func (s *state) issue(app, user string, agreed, narrowed scopeSet, now time.Time
 		s.record("refresh_token", p.refresh)
 	}
 	return p
+}
+
+// issueAppToken returns a token that opens nothing.
+func (s *state) issueAppToken() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	token := "t-" + rand.Text()
+	s.record("app_token", token)
+	return token
 }
 
 // startSession logs a browser in and returns its cookie value.
