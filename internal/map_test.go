@@ -38,6 +38,7 @@ var table = []row{
 	{"internal/measure", 10, ""},
 	{"internal/wire", 10, ""},
 	{"internal/outbound", 11, ""},
+	{"internal/outbox", 11, ""},
 	{"internal/spool", 11, ""},
 	{"internal/oauth", 12, ""},
 	{"internal/reqsign", 12, ""},
@@ -81,6 +82,7 @@ var table = []row{
 	{"internal/broker", 31, ""},
 	{"internal/signin/signintest", 31, "github.com/google/go-cmp"},
 	{"internal/registration", 31, ""},
+	{"internal/notice", 32, ""},
 
 	{"internal/store", 40, "github.com/maypok86/otter/v2 github.com/jackc/pgx/v5 github.com/pressly/goose/v3 modernc.org/sqlite"},
 	{"internal/poolpage", 39, ""},

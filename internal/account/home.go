@@ -56,6 +56,7 @@ func (h *Home) show(v visit) error {
 		Brand: v.brand, Title: browser.Text{EN: "Your account", ZH: "你的账户"}, Sections: []browser.Section{whoSection(v)},
 		Links: []browser.Link{
 			{Label: browser.Text{EN: "Password and security", ZH: "密码与安全"}, URL: v.path(securityPath)},
+			agentsLink(v),
 			{Label: browser.Text{EN: "Log out", ZH: "退出登录"}, URL: v.path("/logout")},
 		},
 	}

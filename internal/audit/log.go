@@ -12,6 +12,7 @@ import (
 type Filter struct {
 	After    int64 // records with a greater Seq
 	Action   string
+	Actions  []string // one of these; none: whatever Action says
 	Outcome  Outcome
 	Provider string
 	Pool     string // the resource's pool

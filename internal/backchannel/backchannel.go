@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -21,6 +20,7 @@ import (
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/outbound"
+	"github.com/deputy-id/deputy/internal/outbox"
 	"github.com/deputy-id/deputy/internal/userpool"
 )
 
@@ -43,11 +43,6 @@ type Keys interface {
 	Signing(ctx context.Context, owner, algorithm string) ([]jwt.Key, error)
 }
 
-// Bell rings when there are new notices.
-type Bell interface {
-	Listen(topic string) (rings <-chan struct{}, stop func())
-}
-
 // Sender sends requests to clients; [outbound.Client] is one.
 type Sender interface {
 	Do(ctx context.Context, r outbound.Request) (outbound.Response, error)
@@ -61,51 +56,24 @@ type Notifier struct {
 	Clients   userpool.Clients
 	Keys      Keys
 	Sender    Sender
-	Bell      Bell
+	Bell      outbox.Bell
 	Guard     *guard.Guard
 	Log       *slog.Logger
 	Now       func() time.Time
 }
 
 // Run tells clients whatever is due until ctx is done.
-func (n *Notifier) Run(ctx context.Context) {
-	rings, stop := n.Bell.Listen(userpool.LogoutTopic)
-	defer stop()
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
-	for {
-		if err := n.Tell(ctx); err != nil && ctx.Err() == nil {
-			n.Log.WarnContext(ctx, "logout notices not read; tried again later", "err", fault.As(err))
-		}
-		select {
-		case <-rings:
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
+func (n *Notifier) Run(ctx context.Context) { n.worker().Run(ctx) }
 
 // Tell makes one attempt at every notice that is due now, and returns when all
 // have been answered. That a client does not answer is no error.
-func (n *Notifier) Tell(ctx context.Context) error {
-	for ctx.Err() == nil {
-		now := n.Now()
-		due, err := n.Notices.TakeLogoutNotices(ctx, now, now.Add(hold), atOnce)
-		if err != nil || len(due) == 0 {
-			return err
-		}
-		var group sync.WaitGroup
-		for _, notice := range due {
-			group.Go(func() {
-				if err := n.tell(ctx, notice); err != nil && ctx.Err() == nil {
-					n.Log.WarnContext(ctx, "logout not told; tried again later", "client", notice.ClientID, "err", fault.As(err))
-				}
-			})
-		}
-		group.Wait()
+func (n *Notifier) Tell(ctx context.Context) error { return n.worker().Once(ctx) }
+
+func (n *Notifier) worker() outbox.Worker[userpool.LogoutNotice] {
+	return outbox.Worker[userpool.LogoutNotice]{
+		What: "logout notices", Topic: userpool.LogoutTopic, Bell: n.Bell, Take: n.Notices.TakeLogoutNotices, Do: n.tell,
+		AtOnce: atOnce, Hold: hold, Look: lookAgain, Log: n.Log, Now: n.Now,
 	}
-	return ctx.Err()
 }
 
 // tell makes one attempt and records what came of it, unless there will be

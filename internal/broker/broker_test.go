@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	ring, err := keys.NewRing(t.Context(), root, store.Keys{DB: db}, g, nil)
 	must(t, err)
-	w.vault = &vault.Vault{Store: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "r", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
+	w.vault = &vault.Vault{Store: store.Vault{DB: db}, Held: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "r", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
 	flow := &consent.Flow{Store: store.Authorizations{DB: db}, Grants: store.Vault{DB: db}, Bell: store.Bell{DB: db}, Guard: g, Vault: w.vault, Sealer: ring,
 		PublicURL: "https://id.example", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
 	w.broker = &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: w.vault, Flow: flow}

@@ -110,6 +110,7 @@ var stepTitles = map[trial.Step]browser.Text{
 	trial.StepExchange:      {EN: "Code exchange", ZH: "换取令牌"},
 	trial.StepAccount:       {EN: "Account", ZH: "账号"},
 	trial.StepRefresh:       {EN: "Refresh", ZH: "刷新"},
+	trial.StepRequest:       {EN: "Test request", ZH: "测试请求"},
 }
 
 var outcomeMarks = map[trial.Outcome]browser.Text{

@@ -119,6 +119,12 @@ func (a Authorization) Resource() guard.Resource {
 	return guard.Resource{Kind: "authorization", Pool: a.Pool, ID: a.ID}
 }
 
+// detail is what the record of a's end says besides what the permit knows: for
+// whom it was, and who asked.
+func (a Authorization) detail() map[string]string {
+	return map[string]string{"workload": a.Workload.String(), "issuer": a.User.Issuer, "subject": a.User.Subject}
+}
+
 // Store keeps authorizations. One not found is the fault of [NotFound].
 type Store interface {
 	// BeginAuthorization needs a permit for ActionBegin.

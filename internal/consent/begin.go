@@ -218,7 +218,7 @@ func (f *Flow) step(a Authorization, s State) Authorization {
 // advance stores next as the successor of the version it was made from. When
 // somebody else was faster, it returns what is there now.
 func (f *Flow) advance(ctx context.Context, p guard.Permit, action guard.Action, next Authorization) (Authorization, error) {
-	err := f.Store.Advance(ctx, p, action, next)
+	err := f.Store.Advance(ctx, p.Detail(next.detail()), action, next)
 	if fault.Is(err, fault.Conflict) {
 		return f.Store.Authorization(ctx, next.ID)
 	}

@@ -268,7 +268,7 @@ func (f *Flow) store(ctx context.Context, c name.Caller, a Authorization, tokens
 
 func (f *Flow) complete(ctx context.Context, p guard.Permit, action guard.Action, a Authorization, g vault.Grant, d vault.Delegation) (Authorization, error) {
 	a = f.step(a, Completed)
-	return a, f.Store.Complete(ctx, p, action, a, g, d)
+	return a, f.Store.Complete(ctx, p.Detail(a.detail()), action, a, g, d)
 }
 
 // lacking ends an authorization at which the user unticked scopes, or may not
@@ -278,7 +278,7 @@ func (f *Flow) lacking(missing name.Scopes) func(context.Context, guard.Permit, 
 	return func(ctx context.Context, p guard.Permit, action guard.Action, a Authorization, g vault.Grant, d vault.Delegation) (Authorization, error) {
 		a = f.step(a, Failed)
 		a.Reason, a.Message = "scopes_not_granted", "the third party did not grant "+name.Clip(missing.String(), 300)
-		return a, f.Store.Complete(ctx, p, action, a, g, d)
+		return a, f.Store.Complete(ctx, p.Detail(a.detail()), action, a, g, d)
 	}
 }
 

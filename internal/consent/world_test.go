@@ -92,7 +92,7 @@ func newWorld(t *testing.T) *world {
 		Client: &vendor.Client{Outbound: out, Now: w.now}, CallbackURL: "https://id.example/api/v1/oauth2callback", Now: w.now}
 	w.flow = &consent.Flow{
 		Store: store.Authorizations{DB: w.db}, Grants: store.Vault{DB: w.db}, Workloads: store.Workloads{DB: w.db}, Bell: store.Bell{DB: w.db}, Guard: g, Providers: providers,
-		Vault:  &vault.Vault{Store: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Logger: slog.New(slog.DiscardHandler), Now: w.now},
+		Vault:  &vault.Vault{Store: store.Vault{DB: w.db}, Held: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Logger: slog.New(slog.DiscardHandler), Now: w.now},
 		Sealer: ring, PublicURL: "https://id.example", Logger: slog.New(slog.DiscardHandler), Now: w.now,
 	}
 	workloads := store.Workloads{DB: w.db}

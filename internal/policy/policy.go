@@ -24,7 +24,7 @@ var agentActions = []string{"credential.release", "credential.clear", "authoriza
 // personActions are what a person does about himself in a browser.
 var personActions = []string{"authorization.open", "authorization.decide", "authorization.exchange", "authorization.finish",
 	"session.", "consent.", "code.", "pushed.", "device.", "family.", "refresh.", "user.upgrade-password", "user.set-password",
-	"user.verify-email", "user.reset-password", "user.sign-up", "login.", "factor.", "idp.unlink", "agent.invoke"}
+	"user.verify-email", "user.reset-password", "user.sign-up", "login.", "factor.", "idp.unlink", "agent.invoke", "grant.delete", "delegation.delete"}
 
 // clientActions are what a client of a user pool does with its credentials alone, or about itself.
 var clientActions = []string{"token.issue", "token.exchange", "device.create", "client.create", "client.update", "client.delete", "assertion.", "pushed."}

@@ -91,11 +91,14 @@ type Store interface {
 	// UpdateProvider replaces the provider whose version is v.Version-1, else it
 	// returns a fault of kind Conflict. It needs a permit for ActionUpdate.
 	UpdateProvider(ctx context.Context, p guard.Permit, v Provider) error
-	// DeleteProvider also deletes the grants and delegations of the provider. It
-	// needs a permit for ActionDelete.
+	// DeleteProvider also deletes the grants and delegations of the provider, and
+	// keeps it as a former one until all their tokens are revoked. It needs a permit
+	// for ActionDelete.
 	DeleteProvider(ctx context.Context, p guard.Permit, pool, name string) error
 	Provider(ctx context.Context, pool, name string) (Provider, error)
 	// ProviderByID returns the provider of any pool with that id.
 	ProviderByID(ctx context.Context, id string) (Provider, error)
 	Providers(ctx context.Context, pool string) ([]Provider, error)
+	// FormerProvider returns a provider that is deleted, by its id.
+	FormerProvider(ctx context.Context, id string) (Provider, error)
 }

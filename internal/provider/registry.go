@@ -167,6 +167,23 @@ func (r *Registry) Dialect(ctx context.Context, p guard.Permit, pool, providerNa
 	if err != nil {
 		return Dialect{}, err
 	}
+	return r.dialect(ctx, p, v)
+}
+
+// DialectOf is Dialect for the provider that had that id when it had that name:
+// also one that was deleted since, as long as there is something to revoke.
+func (r *Registry) DialectOf(ctx context.Context, p guard.Permit, pool, providerName, id string) (Dialect, error) {
+	v, err := r.Store.Provider(ctx, pool, providerName)
+	if fault.Is(err, fault.NotFound) || (err == nil && v.ID != id) {
+		v, err = r.Store.FormerProvider(ctx, id)
+	}
+	if err != nil {
+		return Dialect{}, err
+	}
+	return r.dialect(ctx, p, v)
+}
+
+func (r *Registry) dialect(ctx context.Context, p guard.Permit, v Provider) (Dialect, error) {
 	if v.Type != TypeOAuth2 {
 		return Dialect{}, fault.New(fault.Invalid, "provider_type_wrong", "credential provider %q is of type %s, and this is for %s", v.Name, v.Type, TypeOAuth2)
 	}
@@ -270,4 +287,16 @@ func (d Dialect) Refresh(ctx context.Context, refresh secret.Text) (vendor.Token
 // Account asks the third party whose account an access token opens.
 func (d Dialect) Account(ctx context.Context, access secret.Text) (vendor.Account, error) {
 	return d.client.Identity(ctx, d.Entry, access)
+}
+
+// Revoke tells the third party that tokens are not to be used any more. It
+// returns the fault vendor_endpoint_missing if the third party cannot be told.
+func (d Dialect) Revoke(ctx context.Context, access, refresh secret.Text) error {
+	return d.client.Revoke(ctx, d.Entry, d.App, access, refresh)
+}
+
+// Try makes the vendor's test request. It returns the fault
+// vendor_endpoint_missing if there is none.
+func (d Dialect) Try(ctx context.Context, access secret.Text) error {
+	return d.client.Test(ctx, d.Entry, d.App, access)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 	"github.com/deputy-id/deputy/internal/workload"
 )
@@ -27,6 +28,20 @@ func (r refresher) Refresh(ctx context.Context, p guard.Permit, pool, providerNa
 	}
 	defer d.App.ClientSecret.Clear()
 	return d.Refresh(ctx, refresh)
+}
+
+// revoker lets the vault tell third parties that tokens are not to be used any
+// more.
+type revoker struct{ providers *provider.Registry }
+
+// Revoke implements vault.Revoker.
+func (r revoker) Revoke(ctx context.Context, p guard.Permit, v vault.Revocation, access, refresh secret.Text) error {
+	d, err := r.providers.DialectOf(ctx, p, v.Pool, v.Provider, v.ProviderID)
+	if err != nil {
+		return err
+	}
+	defer d.App.ClientSecret.Clear()
+	return d.Revoke(ctx, access, refresh)
 }
 
 // minter mints the tokens that agents get with a user's request.

@@ -32,10 +32,12 @@ import (
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/notice"
 	"github.com/deputy-id/deputy/internal/obtain"
 	"github.com/deputy-id/deputy/internal/op"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/outbound"
+	"github.com/deputy-id/deputy/internal/outbox"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/recovery"
@@ -62,6 +64,8 @@ type Server struct {
 	keeper   keeper
 	recovery *recovery.Recovery
 	notifier *backchannel.Notifier
+	teller   *notice.Teller
+	revoking outbox.Worker[vault.Revocation]
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -122,7 +126,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 
 	// Identity: who is asking.
-	pools := store.UserPools{DB: db}
+	pools := store.UserPools{DB: db, PublicURL: c.PublicURL}
 	site, err := browser.NewSite(c.PublicURL, "id")
 	if err != nil {
 		return err
@@ -192,9 +196,10 @@ func (s *Server) build(ctx context.Context) error {
 		return fault.Wrap(err, fault.Unavailable, "data_unwritable", "the journal of refreshed tokens cannot be opened").WithSource("--data")
 	}
 	tokenVault := &vault.Vault{
-		Store: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
+		Store: grants, Held: grants, Revocations: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Revoker: revoker{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
 	}
 	s.onClose(tokenVault.Wait)
+	s.revoking = tokenVault.Revoking(store.Bell{DB: db})
 	flow := &consent.Flow{
 		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
@@ -227,8 +232,12 @@ func (s *Server) build(ctx context.Context) error {
 	s.notifier = &backchannel.Notifier{
 		PublicURL: c.PublicURL, Notices: pools, Pools: pools, Clients: pools, Keys: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Log: log, Now: c.Now,
 	}
+	webhooks := &notice.Registry{Store: store.Webhooks{DB: db}, Sealer: ring, Sender: out, Guard: s.guard, Now: c.Now}
+	s.teller = &notice.Teller{
+		Webhooks: store.Webhooks{DB: db}, Outbox: store.Webhooks{DB: db}, Audit: store.Audit{DB: db}, Sealer: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Logger: log, Now: c.Now,
+	}
 	s.keeper = keeper{
-		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, trials: trials.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, trials: trials.Sweep, deliveries: s.teller.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 
@@ -237,6 +246,7 @@ func (s *Server) build(ctx context.Context) error {
 	mux.HandleFunc("GET /{$}", frontDoor(pages))
 	loginPages.Mount(mux)
 	home.Mount(mux)
+	(&account.Agents{Base: accounts, Vault: tokenVault, Words: scopesInWords(providers)}).Mount(mux)
 	external.Mount(mux)
 	security.Mount(mux)
 	openid.Mount(mux)
@@ -250,7 +260,7 @@ func (s *Server) build(ctx context.Context) error {
 		Clients: pools, Registrations: pools,
 		Federation: federated, Identities: identities,
 		Keys:      ring,
-		Workloads: workloads, Providers: providers, Trials: trials,
+		Workloads: workloads, Providers: providers, Trials: trials, Webhooks: webhooks,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
 		Agents: agents, Fleet: s.fleet,
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,

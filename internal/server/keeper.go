@@ -24,6 +24,7 @@ type keeper struct {
 	attempts   signin.Attempts
 	identities idp.Logins
 	letters    func(context.Context) error // removes those whose time is over
+	deliveries func(context.Context) error // removes those of webhooks that ended long ago
 	trials     func(context.Context) error // as above
 	ring       *keys.Ring
 	vault      *vault.Vault
@@ -60,6 +61,7 @@ func (k keeper) chores(ctx context.Context) {
 		{"ended sessions removed", k.sweep},
 		{"unfinished logins removed", k.sweepAttempts},
 		{"old letters removed", k.letters},
+		{"old webhook deliveries removed", k.deliveries},
 		{"old trials of credential providers removed", k.trials},
 		{"unfinished logins at identity providers removed", k.sweepFederated},
 		{"signing keys rotated", k.rotate},

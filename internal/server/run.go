@@ -46,6 +46,9 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() { s.keeper.run(ctx) })
 	group.Go(func() { s.notifier.Run(ctx) })
 	group.Go(func() { s.recovery.Run(ctx) })
+	group.Go(func() { s.revoking.Run(ctx) })
+	group.Go(func() { s.teller.Run(ctx) })
+	group.Go(func() { s.teller.Worker().Run(ctx) })
 	group.Go(func() { s.keeper.keepFresh(ctx) })
 	group.Go(func() { s.keeper.keepSealed(ctx) })
 	if in != nil {

@@ -108,6 +108,14 @@ func (s Audit) AuditRecords(ctx context.Context, f audit.Filter) ([]audit.Record
 			where += fmt.Sprintf(" AND %s = $%d", c.column, len(args))
 		}
 	}
+	if len(f.Actions) > 0 {
+		var in []string
+		for _, action := range f.Actions {
+			args = append(args, action)
+			in = append(in, fmt.Sprintf("$%d", len(args)))
+		}
+		where += " AND action IN (" + strings.Join(in, ", ") + ")"
+	}
 	args = append(args, min(max(f.Limit, 1), 1000))
 	var list []audit.Record
 	err := rows(ctx, s.DB.read, func(sc scanner) error {

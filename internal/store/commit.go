@@ -120,7 +120,7 @@ func (db *DB) once(ctx context.Context, batch []*work) (again bool) {
 	if good == 0 {
 		return false
 	}
-	if len(entries) > 0 {
+	if entries = append(entries, tx.noted...); len(entries) > 0 {
 		err = db.appendAudit(ctx, tx, entries...)
 	}
 	if err == nil {
@@ -152,9 +152,9 @@ func (tx *txn) attempt(w *work, others bool) error {
 	if _, err := tx.ExecContext(w.ctx, `SAVEPOINT work`); err != nil {
 		return err
 	}
-	topics, here := len(tx.topics), len(tx.here)
+	topics, here, noted := len(tx.topics), len(tx.here), len(tx.noted)
 	if w.err = w.do(w.ctx, tx); w.err != nil {
-		tx.topics, tx.here = tx.topics[:topics], tx.here[:here]
+		tx.topics, tx.here, tx.noted = tx.topics[:topics], tx.here[:here], tx.noted[:noted]
 		if _, err := tx.ExecContext(w.ctx, `ROLLBACK TO work`); err != nil {
 			return errors.Join(w.err, err)
 		}

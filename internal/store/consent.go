@@ -68,7 +68,7 @@ func (s Authorizations) Advance(ctx context.Context, p guard.Permit, action guar
 func (s Authorizations) Complete(ctx context.Context, p guard.Permit, action guard.Action, a consent.Authorization, g vault.Grant, d vault.Delegation) error {
 	return s.DB.change(ctx, p, action, a.Resource(), func(ctx context.Context, tx *txn) error {
 		if g.ID != "" {
-			if err := dropMoved(ctx, tx, g); err != nil {
+			if err := dropMoved(ctx, tx, p, g); err != nil {
 				return err
 			}
 			if err := putGrant(ctx, tx, g); err != nil {
@@ -82,13 +82,17 @@ func (s Authorizations) Complete(ctx context.Context, p guard.Permit, action gua
 	})
 }
 
-// dropMoved deletes the delegations of the grant that g is about to replace, if
-// that one is at another account: see [vault.Grant.MovesFrom].
-func dropMoved(ctx context.Context, tx *txn, g vault.Grant) error {
+// dropMoved deletes the delegations of the grant that g is about to replace, and
+// has its tokens revoked, if that one is at another account: see [vault.Grant.MovesFrom].
+func dropMoved(ctx context.Context, tx *txn, p guard.Permit, g vault.Grant) error {
 	if g.Account.ID == "" {
 		return nil
 	}
-	_, err := exec(ctx, tx, `DELETE FROM delegations WHERE grant_id = $1 AND EXISTS (SELECT 1 FROM grants WHERE id = $1 AND account_id <> '' AND account_id <> $2)`, g.ID, g.Account.ID)
+	n, err := endTokens(ctx, tx, p, `g.id = $1 AND g.version = $2 AND g.account_id <> '' AND g.account_id <> $3`, g.ID, g.Version-1, g.Account.ID)
+	if err != nil || n == 0 {
+		return err
+	}
+	_, err = exec(ctx, tx, `DELETE FROM delegations WHERE grant_id = $1`, g.ID)
 	return err
 }
 

@@ -74,6 +74,9 @@ func (s UserPools) DeletePool(ctx context.Context, p guard.Permit, pool string) 
 		if _, err := exec(ctx, tx, `DELETE FROM signing_keys WHERE owner = $1`, userpool.KeyOwner(pool)); err != nil {
 			return err
 		}
+		if err := s.endIssuer(ctx, tx, p, pool); err != nil {
+			return err
+		}
 		return must(ctx, tx, userpool.NotFound("userpool", pool), `DELETE FROM user_pools WHERE name = $1`, pool)
 	})
 }

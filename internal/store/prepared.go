@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"sync"
+
+	"github.com/deputy-id/deputy/internal/audit"
 )
 
 // maxPrepared bounds the statements that are kept compiled. The program has
@@ -75,9 +77,10 @@ func (p *prepared) QueryContext(ctx context.Context, text string, args ...any) (
 type txn struct {
 	*sql.Tx
 	db     *prepared
-	wanted []string // texts to compile afterwards, when the connection is free again
-	topics []string // on every replica
-	here   []string // in this process only
+	wanted []string      // texts to compile afterwards, when the connection is free again
+	topics []string      // on every replica
+	here   []string      // in this process only
+	noted  []audit.Entry // about what the changes brought with them
 }
 
 // compiled returns the text's statement in the transaction, or nil if it is not

@@ -62,7 +62,10 @@ func (s Providers) UpdateProvider(ctx context.Context, p guard.Permit, v provide
 // DeleteProvider implements [provider.Store].
 func (s Providers) DeleteProvider(ctx context.Context, p guard.Permit, pool, providerName string) error {
 	return s.DB.change(ctx, p, provider.ActionDelete, provider.Resource(pool, providerName), func(ctx context.Context, tx *txn) error {
-		return must(ctx, tx, provider.NotFound(pool, providerName, nil), `DELETE FROM providers WHERE pool = $1 AND name = $2`, pool, providerName)
+		if err := endProvider(ctx, tx, p, pool, providerName); err != nil {
+			return err
+		}
+		return inUse(must(ctx, tx, provider.NotFound(pool, providerName, nil), `DELETE FROM providers WHERE pool = $1 AND name = $2`, pool, providerName), "provider")
 	})
 }
 

@@ -12,7 +12,10 @@ import (
 
 // UserPools keeps user pools and what they have; it implements
 // [userpool.Stores].
-type UserPools struct{ DB *DB }
+type UserPools struct {
+	DB        *DB
+	PublicURL string // of the identity service: the grants of a user who is deleted name him with his issuer
+}
 
 const userColumns = `pool, id, user_name, display_name, email, email_verified, phone, password_hash, former_passwords, password_changed, must_change,
 	attributes, group_names, external_id, disabled, created, version`
@@ -183,6 +186,9 @@ func (s UserPools) UpgradePassword(ctx context.Context, p guard.Permit, pool, id
 func (s UserPools) DeleteUser(ctx context.Context, p guard.Permit, pool, id string) error {
 	return s.DB.change(ctx, p, userpool.ActionDeleteUser, userpool.UserResource(pool, id), func(ctx context.Context, tx *txn) error {
 		if _, err := endSessions(ctx, tx, p, `TRUE`, pool, id); err != nil { // before the families go, which know whom to tell
+			return err
+		}
+		if err := s.endUser(ctx, tx, p, pool, id); err != nil {
 			return err
 		}
 		return must(ctx, tx, userpool.NotFound("user", id), `DELETE FROM users WHERE pool = $1 AND id = $2`, pool, id)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/deputy-id/deputy/internal/broker"
-	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
@@ -16,7 +15,7 @@ import (
 )
 
 // Vault keeps grants and delegations; it implements [vault.Store],
-// consent.Grants and [broker.Store].
+// [vault.Held], [vault.Revocations], consent.Grants and [broker.Store].
 type Vault struct{ DB *DB }
 
 const grantColumns = `g.id, g.pool, g.provider, g.issuer, g.subject, g.account_id, g.account_name, g.scopes, g.state, g.reason, g.sealed,
@@ -34,11 +33,6 @@ func (s Vault) Grant(ctx context.Context, id string) (vault.Grant, error) {
 	err := row(ctx, s.DB.read, vault.NotFound(id), func(sc scanner) error { return sc.Scan(grantInto(&g)...) },
 		`SELECT `+grantColumns+` FROM grants g WHERE g.id = $1`, id)
 	return g, err
-}
-
-// Grants implements [vault.Store].
-func (s Vault) Grants(ctx context.Context, pool, after string, limit int) ([]vault.Grant, error) {
-	return grantList(ctx, s.DB.read, `SELECT `+grantColumns+` FROM grants g WHERE g.pool = $1 AND g.id > $2 ORDER BY g.id LIMIT $3`, pool, after, limit)
 }
 
 func grantList(ctx context.Context, q querier, text string, args ...any) ([]vault.Grant, error) {
@@ -215,39 +209,6 @@ func (s Vault) MarkUsed(ctx context.Context, ids []string, at time.Time) error {
 			}
 		}
 		return nil
-	})
-}
-
-// RemoveDelegation implements [vault.Store].
-func (s Vault) RemoveDelegation(ctx context.Context, p guard.Permit, w name.Workload, providerName string, u name.User) (bool, error) {
-	var removed bool
-	err := s.DB.change(ctx, p, vault.ActionClear, provider.Resource(w.Pool, providerName), func(ctx context.Context, tx *txn) error {
-		removed = false
-		var grant string
-		// The no-op update locks the grant, so that two agents that leave at once cannot both think that the other one stays.
-		err := row(ctx, tx, vault.NotFound(""), func(sc scanner) error { return sc.Scan(&grant) },
-			`UPDATE grants SET version = version WHERE pool = $1 AND provider = $2 AND issuer = $3 AND subject = $4 RETURNING id`, w.Pool, providerName, u.Issuer, u.Subject)
-		if fault.Is(err, fault.NotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		n, err := exec(ctx, tx, `DELETE FROM delegations WHERE grant_id = $1 AND pool = $2 AND workload = $3`, grant, w.Pool, w.Name)
-		if err != nil || n == 0 {
-			return err
-		}
-		removed = true
-		_, err = exec(ctx, tx, `DELETE FROM grants WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM delegations WHERE grant_id = $1)`, grant)
-		return err
-	})
-	return removed, err
-}
-
-// DeleteGrant implements [vault.Store].
-func (s Vault) DeleteGrant(ctx context.Context, p guard.Permit, pool, id string) error {
-	return s.DB.change(ctx, p, vault.ActionDelete, vault.GrantResource(pool, id), func(ctx context.Context, tx *txn) error {
-		return must(ctx, tx, vault.NotFound(id), `DELETE FROM grants WHERE id = $1 AND pool = $2`, id, pool)
 	})
 }
 

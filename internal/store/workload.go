@@ -131,7 +131,10 @@ func (s Workloads) Workloads(ctx context.Context, pool string) ([]workload.Workl
 // DeleteWorkload implements [workload.Store].
 func (s Workloads) DeleteWorkload(ctx context.Context, p guard.Permit, w name.Workload) error {
 	return s.DB.change(ctx, p, workload.ActionDelete, workload.Resource(w), func(ctx context.Context, tx *txn) error {
-		return must(ctx, tx, workload.NotFound(w, nil), `DELETE FROM workloads WHERE pool = $1 AND name = $2`, w.Pool, w.Name)
+		if err := endWorkload(ctx, tx, p, w); err != nil {
+			return err
+		}
+		return inUse(must(ctx, tx, workload.NotFound(w, nil), `DELETE FROM workloads WHERE pool = $1 AND name = $2`, w.Pool, w.Name), "workload")
 	})
 }
 

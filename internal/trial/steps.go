@@ -66,7 +66,8 @@ func withAnswer(ctx context.Context, d provider.Dialect, cb Callback, verifier s
 	defer got.Access.Clear()
 	results = append(results, consented(d, got), passed(StepExchange, "the code became an access token", "授权码已换取访问令牌"))
 	results = append(results, account(ctx, d, got.Access))
-	return append(results, refresh(ctx, d, got))
+	access, refreshed := refresh(ctx, d, got)
+	return append(results, refreshed, request(ctx, d, access))
 }
 
 // consented compares what was asked for with what was granted.
@@ -98,29 +99,43 @@ func account(ctx context.Context, d provider.Dialect, access secret.Text) Result
 	return passed(StepAccount, "the token opens the account "+label, "该令牌属于账号 "+label)
 }
 
-func refresh(ctx context.Context, d provider.Dialect, got vendor.Tokens) Result {
+// refresh redeems the refresh token, and returns the newest access token with
+// how that went.
+func refresh(ctx context.Context, d provider.Dialect, got vendor.Tokens) (secret.Text, Result) {
 	if got.Refresh.Empty() {
 		switch {
 		case d.Entry.RefreshScope != "" && !d.Provider.Scopes.Has(d.Entry.RefreshScope):
-			return Result{
+			return got.Access, Result{
 				Step: StepRefresh, Outcome: Skipped, Paste: d.Entry.RefreshScope,
 				Text: vendor.Words{EN: "there is no refresh token: people will be asked again when the access token has expired", ZH: "没有刷新令牌：访问令牌过期后用户需要重新授权"},
 				Fix:  vendor.Words{EN: "add the scope " + d.Entry.RefreshScope + " to the credential provider", ZH: "请为凭据提供方添加权限 " + d.Entry.RefreshScope},
 			}
 		case got.ExpiresAt.IsZero():
-			return skipped(StepRefresh, "there is no refresh token, and the access token does not expire", "没有刷新令牌，访问令牌不会过期")
+			return got.Access, skipped(StepRefresh, "there is no refresh token, and the access token does not expire", "没有刷新令牌，访问令牌不会过期")
 		default:
-			return skipped(StepRefresh, "there is no refresh token: people will be asked again when the access token has expired", "没有刷新令牌：访问令牌过期后用户需要重新授权")
+			return got.Access, skipped(StepRefresh, "there is no refresh token: people will be asked again when the access token has expired", "没有刷新令牌：访问令牌过期后用户需要重新授权")
 		}
 	}
 	defer got.Refresh.Clear()
 	next, err := d.Refresh(ctx, got.Refresh)
 	if err != nil {
-		return broken(StepRefresh, err)
+		return got.Access, broken(StepRefresh, err)
 	}
 	next.Refresh.Clear()
-	next.Access.Clear()
-	return passed(StepRefresh, "the refresh token works", "刷新令牌有效")
+	return next.Access, passed(StepRefresh, "the refresh token works", "刷新令牌有效")
+}
+
+// request makes a call with the newest access token.
+func request(ctx context.Context, d provider.Dialect, access secret.Text) Result {
+	defer access.Clear()
+	err := d.Try(ctx, access)
+	switch {
+	case fault.HasCode(err, "vendor_endpoint_missing"):
+		return skipped(StepRequest, "the vendor's entry has no test request", "厂商条目没有测试请求")
+	case err != nil:
+		return broken(StepRequest, err)
+	}
+	return passed(StepRequest, "a request with the token works", "使用该令牌的请求成功")
 }
 
 // tooLate says at which point nobody went on.

@@ -66,6 +66,7 @@ const (
 	StepExchange      Step = "exchange"      // the code became tokens
 	StepAccount       Step = "account"       // the token tells whose account it opens
 	StepRefresh       Step = "refresh"       // the refresh token works
+	StepRequest       Step = "request"       // a call with the token works
 )
 
 // Outcome is how a step went.

@@ -26,14 +26,17 @@ type Sealer interface {
 
 // Vault hands out fresh tokens.
 type Vault struct {
-	Store     Store
-	Sealer    Sealer
-	Guard     *guard.Guard
-	Refresher Refresher
-	Journal   Journal
-	Owner     string // names this process in leases; unique among replicas
-	Logger    *slog.Logger
-	Now       func() time.Time
+	Store       Store
+	Held        Held
+	Revocations Revocations
+	Sealer      Sealer
+	Guard       *guard.Guard
+	Refresher   Refresher
+	Revoker     Revoker
+	Journal     Journal
+	Owner       string // names this process in leases; unique among replicas
+	Logger      *slog.Logger
+	Now         func() time.Time
 
 	flight     singleflight.Group
 	background sync.WaitGroup
@@ -160,7 +163,7 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 			return Grant{}, err
 		}
 		if taken {
-			return v.spend(ctx, p, g, lease)
+			return v.spendInTime(ctx, p, g, lease)
 		}
 		select {
 		case <-time.After(leasePoll):
@@ -173,6 +176,15 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 // newLease returns a lease on g from now on.
 func (v *Vault) newLease(g Grant, now time.Time) Lease {
 	return Lease{GrantID: g.ID, Version: g.Version, Owner: v.Owner + "/" + name.NewID("lse"), Until: now.Add(leaseLife)}
+}
+
+// spendInTime gives spend the life of the lease, however long it was waited for:
+// on what is left of the waiting time the answer to a single-use token could be
+// given up although the third party is about to send it.
+func (v *Vault) spendInTime(ctx context.Context, p guard.Permit, g Grant, lease Lease) (Grant, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseLife)
+	defer cancel()
+	return v.spend(ctx, p, g, lease)
 }
 
 // spend redeems the refresh token under the lease. Having taken the lease has
@@ -239,6 +251,9 @@ func (v *Vault) lostRace(ctx context.Context, p guard.Permit, next Grant, lease 
 	defer look.Stop()
 	for {
 		g, err := v.Store.Grant(ctx, next.ID)
+		if err == nil && g.State == Reauthorize {
+			err = reauthorizationRequired(g)
+		}
 		if err != nil || g.Version >= next.Version {
 			return g, err
 		}
@@ -282,7 +297,7 @@ func (v *Vault) markReauthorize(ctx context.Context, p guard.Permit, g Grant, le
 	if g.Sealed, err = v.Sealer.Seal(ctx, g.place(), plain); err != nil {
 		return Grant{}, err
 	}
-	if err := v.replace(ctx, p.Failed(reason), g, lease); err != nil {
+	if err := v.replace(ctx, p.Failed(reason).Detail(map[string]string{"issuer": g.User.Issuer, "subject": g.User.Subject}), g, lease); err != nil {
 		return Grant{}, err
 	}
 	return Grant{}, reauthorizationRequired(g)
@@ -291,26 +306,4 @@ func (v *Vault) markReauthorize(ctx context.Context, p guard.Permit, g Grant, le
 func reauthorizationRequired(g Grant) error {
 	return fault.New(fault.Conflict, "reauthorization_required", "the authorization at the third party has ended: %s", g.Reason).
 		WithFix("ask the user to authorize again")
-}
-
-// Clear removes what the caller's workload may use of its user's grant. It
-// reports whether there was anything to remove.
-func (v *Vault) Clear(ctx context.Context, c name.Caller, provider string) (bool, error) {
-	if err := name.Check("credential provider", provider); err != nil {
-		return false, err
-	}
-	p, err := v.Guard.Allow(ctx, c, ActionClear, guard.Resource{Kind: "provider", Pool: c.Workload.Pool, ID: provider})
-	if err != nil {
-		return false, err
-	}
-	return v.Store.RemoveDelegation(ctx, p.With(provider, name.Scopes{}, nil), c.Workload, provider, c.User)
-}
-
-// Delete removes a grant with all its delegations.
-func (v *Vault) Delete(ctx context.Context, c name.Caller, pool, id string) error {
-	p, err := v.Guard.Allow(ctx, c, ActionDelete, GrantResource(pool, id))
-	if err != nil {
-		return err
-	}
-	return v.Store.DeleteGrant(ctx, p, pool, id)
 }

@@ -38,6 +38,8 @@ type thirdParty struct {
 	current string // the refresh token that is good
 	dead    bool
 	calls   int
+	revoked []string                                   // "access refresh"
+	refusal error                                      // of revocations
 	answer  func(vendor.Tokens) (vendor.Tokens, error) // nil: as it is
 	now     func() time.Time
 }
@@ -117,7 +119,7 @@ func (w *world) replica(t *testing.T) *vault.Vault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &vault.Vault{Store: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Refresher: w.party, Journal: journal, Owner: name.NewID("rep"), Logger: slog.New(slog.DiscardHandler), Now: w.now}
+	return &vault.Vault{Store: store.Vault{DB: w.db}, Held: store.Vault{DB: w.db}, Revocations: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Refresher: w.party, Revoker: w.party, Journal: journal, Owner: name.NewID("rep"), Logger: slog.New(slog.DiscardHandler), Now: w.now}
 }
 
 func (w *world) permit(t *testing.T) guard.Permit {
@@ -307,6 +309,43 @@ func TestACallerWhoLeavesDoesNotLoseTheTokens(t *testing.T) {
 	}
 	if g := w.stored(t); g.Version != 2 || w.party.calls != 1 {
 		t.Errorf("version %d after %d calls", g.Version, w.party.calls)
+	}
+}
+
+// noting notes until when the lease may be waited for.
+type noting struct {
+	vault.Store
+	until time.Time
+}
+
+func (n *noting) TakeLease(ctx context.Context, l vault.Lease, now time.Time) (bool, error) {
+	n.until, _ = ctx.Deadline()
+	return n.Store.TakeLease(ctx, l, now)
+}
+
+// deadlines notes until when the third party may answer.
+type deadlines struct {
+	vault.Refresher
+	until time.Time
+}
+
+func (d *deadlines) Refresh(ctx context.Context, p guard.Permit, pool, provider string, refresh secret.Text) (vendor.Tokens, error) {
+	d.until, _ = ctx.Deadline()
+	return d.Refresher.Refresh(ctx, p, pool, provider, refresh)
+}
+
+// TestWaitingForTheLeaseDoesNotShortenTheRefresh compares the deadline of the
+// waiting with that of the request: each has the life of a lease to itself.
+func TestWaitingForTheLeaseDoesNotShortenTheRefresh(t *testing.T) {
+	w := newWorld(t)
+	w.pass(3 * time.Hour)
+	waits, answers := &noting{Store: w.vault.Store}, &deadlines{Refresher: w.vault.Refresher}
+	w.vault.Store, w.vault.Refresher = waits, answers
+	if _, err := w.vault.Fresh(t.Context(), w.permit(t), w.stored(t)); err != nil {
+		t.Fatal(err)
+	}
+	if waits.until.IsZero() || !answers.until.After(waits.until) {
+		t.Errorf("the third party may answer until %v, the lease was waited for until %v", answers.until, waits.until)
 	}
 }
 

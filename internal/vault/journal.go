@@ -93,6 +93,9 @@ func (v *Vault) settle(ctx context.Context, id string) (Grant, error) {
 	g, err := v.Store.Grant(ctx, id)
 	switch {
 	case fault.Is(err, fault.NotFound): // deleted since
+		if err := v.overtaken(ctx, r.Grant); err != nil {
+			return Grant{}, err
+		}
 		v.forget(ctx, id)
 		return Grant{}, nil
 	case err != nil:

@@ -21,9 +21,10 @@ import (
 
 // The actions that permits are given for.
 const (
-	ActionRefresh guard.Action = "grant.refresh"    // on GrantResource
-	ActionDelete  guard.Action = "grant.delete"     // on GrantResource
-	ActionClear   guard.Action = "credential.clear" // on {provider, pool, provider}
+	ActionRefresh  guard.Action = "grant.refresh"     // on GrantResource
+	ActionDelete   guard.Action = "grant.delete"      // on GrantResource
+	ActionWithdraw guard.Action = "delegation.delete" // on DelegationResource
+	ActionClear    guard.Action = "credential.clear"  // on {provider, pool, provider}
 )
 
 // GrantResource is what permits for a grant name.
@@ -31,9 +32,19 @@ func GrantResource(pool, id string) guard.Resource {
 	return guard.Resource{Kind: "grant", Pool: pool, ID: id}
 }
 
+// DelegationResource is what permits for a delegation name.
+func DelegationResource(pool, id string) guard.Resource {
+	return guard.Resource{Kind: "delegation", Pool: pool, ID: id}
+}
+
 // NotFound is the fault for a grant that does not exist.
 func NotFound(id string) *fault.Error {
 	return fault.New(fault.NotFound, "grant_not_found", "there is no grant %q", name.Clip(id, 60))
+}
+
+// DelegationNotFound is the fault for a delegation that does not exist.
+func DelegationNotFound(id string) *fault.Error {
+	return fault.New(fault.NotFound, "delegation_not_found", "there is no delegation %q", name.Clip(id, 60))
 }
 
 // Changed is the fault for a write that lost against another one.
@@ -100,8 +111,6 @@ type Lease struct {
 // [NotFound].
 type Store interface {
 	Grant(ctx context.Context, id string) (Grant, error)
-	// Grants returns at most limit grants of a pool after the one with the given id ("" for the first), by id.
-	Grants(ctx context.Context, pool, after string, limit int) ([]Grant, error)
 	// TakeLease makes l.Owner the only one who may replace the grant's tokens
 	// until l.Until. It reports false when somebody else's lease has not ended at
 	// now, or when the grant's version is no longer l.Version.
@@ -123,9 +132,6 @@ type Store interface {
 	// grant with it when no other workload has a delegation. It reports whether
 	// there was anything. It needs a permit for ActionClear.
 	RemoveDelegation(ctx context.Context, p guard.Permit, w name.Workload, provider string, u name.User) (bool, error)
-	// DeleteGrant deletes a grant with its delegations. It needs a permit for
-	// ActionDelete.
-	DeleteGrant(ctx context.Context, p guard.Permit, pool, id string) error
 }
 
 // Refresher redeems a refresh token at the grant's third party.
@@ -210,9 +216,13 @@ func (v *Vault) open(ctx context.Context, g Grant) (Tokens, error) {
 		return Tokens{}, err
 	}
 	defer plain.Clear()
+	return decode(plain, g.ID)
+}
+
+func decode(plain secret.Text, grant string) (Tokens, error) {
 	var t tokensJSON
 	if err := json.Unmarshal(plain.Reveal(), &t); err != nil {
-		return Tokens{}, fault.New(fault.Internal, "seal_broken", "the tokens of grant %s are not readable", g.ID)
+		return Tokens{}, fault.New(fault.Internal, "seal_broken", "the tokens of grant %s are not readable", grant)
 	}
 	return Tokens{secret.New(t.Access), secret.New(t.Refresh), t.Type}, nil
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/deputy-id/deputy/internal/idp"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/notice"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/roster"
@@ -62,6 +63,7 @@ type API struct {
 	Factors       *factor.Registry
 	Workloads     *workload.Registry
 	Providers     *provider.Registry
+	Webhooks      *notice.Registry
 	Trials        *trial.Trials
 	Vault         *vault.Vault
 	Broker        *broker.Broker

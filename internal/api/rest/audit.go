@@ -100,6 +100,15 @@ func (a *API) followAudit(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.follow(c, f, func(s *stream, r audit.Record) error {
+		return s.event("record", strconv.FormatInt(r.Seq, 10), record(r))
+	})
+}
+
+// follow calls send with each record that matches, for a stream that goes on
+// until the client leaves.
+func (a *API) follow(c *call, f audit.Filter, send func(*stream, audit.Record) error) (any, error) {
+	var err error
 	_, given := c.query["after"]
 	// Whoever reconnects asks the same again and says in the header how far he came (WHATWG HTML, section 9.2.4).
 	if last := c.r.Header.Get("Last-Event-ID"); last != "" {
@@ -127,7 +136,7 @@ func (a *API) followAudit(c *call) (any, error) {
 	tick := time.NewTicker(followInterval)
 	defer tick.Stop()
 	for {
-		if err := a.sendAudit(c.ctx, s, &f); err != nil {
+		if err := a.sendAudit(c.ctx, s, &f, send); err != nil {
 			return streamed, nil // the client is gone, or sees the stream end and follows anew
 		}
 		select {
@@ -140,14 +149,14 @@ func (a *API) followAudit(c *call) (any, error) {
 }
 
 // sendAudit sends what there is after f.After, and moves it.
-func (a *API) sendAudit(ctx context.Context, s *stream, f *audit.Filter) error {
+func (a *API) sendAudit(ctx context.Context, s *stream, f *audit.Filter, send func(*stream, audit.Record) error) error {
 	for {
 		records, err := a.Audit.AuditRecords(ctx, *f)
 		if err != nil {
 			return err
 		}
 		for _, r := range records {
-			if err := s.event("record", strconv.FormatInt(r.Seq, 10), record(r)); err != nil {
+			if err := send(s, r); err != nil {
 				return err
 			}
 			f.After = r.Seq

@@ -129,7 +129,7 @@ func credentialServer(b *testing.B) target {
 	must(err)
 	ring, err := keys.NewRing(ctx, root, store.Keys{DB: db}, g, nil)
 	must(err)
-	v := &vault.Vault{Store: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "x", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
+	v := &vault.Vault{Store: store.Vault{DB: db}, Held: store.Vault{DB: db}, Revocations: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "x", Logger: slog.New(slog.DiscardHandler), Now: time.Now}
 	must(store.Workloads{DB: db}.CreatePool(ctx, storetest.Permit(b, workload.ActionCreatePool, workload.PoolResource("default")), workload.Pool{Name: "default"}))
 	must(store.Workloads{DB: db}.CreateWorkload(ctx, storetest.Permit(b, workload.ActionCreate, workload.Resource(w)), workload.Workload{Identity: w}))
 	must(store.Providers{DB: db}.CreateProvider(ctx, storetest.Permit(b, provider.ActionCreate, provider.Resource("default", "feishu")),

@@ -10,7 +10,6 @@ import (
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/trial"
-	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 )
 
@@ -293,50 +292,4 @@ func (a *API) updateProvider(c *call) (any, error) {
 
 func (a *API) deleteProvider(c *call) (any, error) {
 	return nil, a.Providers.Delete(c.ctx, c.caller, c.path("pool"), c.path("provider"))
-}
-
-type grantJSON struct {
-	ID        string      `json:"id"`
-	Provider  string      `json:"provider"`
-	User      name.User   `json:"user"`
-	Account   string      `json:"account,omitempty" doc:"The user's name at the third party"`
-	Scopes    name.Scopes `json:"scopes"`
-	State     vault.State `json:"state" enum:"active,reauthorize"`
-	Reason    string      `json:"reason,omitempty"`
-	ExpiresAt *time.Time  `json:"expiresAt,omitempty" doc:"Of the access token; it is refreshed by itself"`
-	CreatedAt time.Time   `json:"createdAt"`
-	UpdatedAt time.Time   `json:"updatedAt"`
-}
-
-func grant(g vault.Grant) grantJSON {
-	return grantJSON{g.ID, g.Provider, g.User, g.Account.Name, g.Scopes, g.State, g.Reason, optional(g.Expires), g.Created, g.Updated}
-}
-
-// optional is nil for an unknown time.
-func optional(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
-func (a *API) listGrants(c *call) (any, error) {
-	limit, err := c.number("limit", 100, 1, 500)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := a.Workloads.Store.WorkloadPool(c.ctx, c.path("pool")); err != nil {
-		return nil, err
-	}
-	found, err := a.Vault.Store.Grants(c.ctx, c.path("pool"), c.query["after"], limit)
-	l := listOf(found, grant)
-	if len(found) == limit {
-		l.Next = found[limit-1].ID
-	}
-	return l, err
-}
-
-func (a *API) deleteGrant(c *call) (any, error) {
-	return nil, a.Vault.Delete(c.ctx, c.caller, c.path("pool"), c.path("grant"))
 }

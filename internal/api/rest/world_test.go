@@ -90,7 +90,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	t.Cleanup(out.Close)
 	providers := &provider.Registry{Client: &vendor.Client{Outbound: out}, Store: store.Providers{DB: db}, Guard: g, Sealer: ring, Catalogue: catalogue, CallbackURL: publicURL + "/api/v1/oauth2callback", Now: time.Now}
-	v := &vault.Vault{Store: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "test", Logger: logger, Now: time.Now}
+	v := &vault.Vault{Store: store.Vault{DB: db}, Held: store.Vault{DB: db}, Revocations: store.Vault{DB: db}, Sealer: ring, Guard: g, Owner: "test", Logger: logger, Now: time.Now}
 	flow := &consent.Flow{Store: store.Authorizations{DB: db}, Grants: store.Vault{DB: db}, Bell: store.Bell{DB: db}, Guard: g, Providers: providers, Vault: v, Sealer: ring, PublicURL: publicURL, Logger: logger, Now: time.Now}
 	breached, err := userpool.NewBreached("")
 	must(t, err)

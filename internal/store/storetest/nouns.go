@@ -193,11 +193,11 @@ func testGrants(t *testing.T, open Open) {
 	wantCode(t, err, "provider_not_found")
 	_, err = s.vault.FindCredential(t.Context(), name.Workload{Pool: "p", Name: "gone"}, "feishu", zhang)
 	wantCode(t, err, "workload_not_found")
-	list, err := s.vault.Grants(t.Context(), "p", "", 10)
+	list, err := s.vault.Grants(t.Context(), vault.Filter{Pool: "p", Limit: 10})
 	if must(t, err); len(list) != 1 || list[0].ID != g.ID {
 		t.Errorf("got %v", list)
 	}
-	if list, err = s.vault.Grants(t.Context(), "p", g.ID, 10); err != nil || len(list) != 0 {
+	if list, err = s.vault.Grants(t.Context(), vault.Filter{Pool: "p", After: g.ID, Limit: 10}); err != nil || len(list) != 0 {
 		t.Errorf("after the last: %v, %v", list, err)
 	}
 	wantCode(t, s.vault.DeleteGrant(t.Context(), Permit(t, vault.ActionDelete, vault.GrantResource("q", g.ID)), "q", g.ID), "grant_not_found")
