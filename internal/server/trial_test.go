@@ -135,6 +135,28 @@ func TestTrialExplains(t *testing.T) {
 			t.Errorf("got %s %s %s %q", step, outcome, code, fix)
 		}
 	})
+	t.Run("wrong secret, told by Feishu itself", func(t *testing.T) {
+		atItsAPI := func(providerName string) string {
+			var in map[string]any
+			must(t, json.Unmarshal([]byte(w.provider(providerName, readDoc)), &in))
+			in["endpoints"].(map[string]any)["api"] = w.party.URL + "/open-apis"
+			if providerName == "typo" {
+				in["clientSecret"] = "another"
+			}
+			b, err := json.Marshal(in)
+			must(t, err)
+			return string(b)
+		}
+		for _, providerName := range []string{"proven", "typo"} {
+			w.make("/workload-pools/default/providers", atItsAPI(providerName), nil)
+		}
+		if got := w.try("proven").steps(); got != "endpoints passed, client passed" {
+			t.Errorf("got %s", got)
+		}
+		if step, outcome, code, fix, _ := last(w.try("typo")); step != "client" || outcome != "failed" || code != "10014" || !strings.Contains(fix, "App Secret") {
+			t.Errorf("got %s %s %s %q", step, outcome, code, fix)
+		}
+	})
 	t.Run("refresh", func(t *testing.T) {
 		begun := w.try("feishu_oauth")
 		at := anybody.decide(anybody.begin(begun.URL), "allow")
