@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -64,6 +65,23 @@ func TestGroup(t *testing.T) {
 	}
 	if g.led {
 		t.Error("somebody still leads")
+	}
+}
+
+// TestGroupOnOneCore: callers that are ready to run join the group that is about
+// to be committed, also where a commit never gives up the processor.
+func TestGroupOnOneCore(t *testing.T) {
+	const callers = 32
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	commits := 0
+	g := &group{commit: func([]*work) { commits++ }}
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() { _ = g.run(&work{ctx: t.Context()}) })
+	}
+	all.Wait()
+	if commits > callers/2 {
+		t.Errorf("%d commits for %d callers", commits, callers)
 	}
 }
 
