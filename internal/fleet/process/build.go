@@ -134,7 +134,7 @@ func (d *Driver) runBuilder(ctx context.Context, a agent.Agent, command, env []s
 	out := &head{}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = time.Second // a child that keeps the output open must not keep us
-	ownGroup(cmd)
+	ownGroup(cmd, 0)
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	d.Log.Info("building", "agent", a.Workload().String(), "version", a.Version)
 	start := time.Now()

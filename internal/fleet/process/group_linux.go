@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownGroup makes cmd lead a process group, and die when the thread that starts
-// it does.
-func ownGroup(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// ownGroup puts cmd into the process group of leader, or one of its own if that is
+// 0, and makes it die when the thread that starts it does.
+func ownGroup(cmd *exec.Cmd, leader int) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: leader, Pdeathsig: syscall.SIGKILL}
 }
 
 // reap waits for cmd's end, calls last while the dead process still holds its id

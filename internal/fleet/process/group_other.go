@@ -7,9 +7,10 @@ import (
 	"syscall"
 )
 
-// ownGroup makes cmd lead a process group.
-func ownGroup(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+// ownGroup puts cmd into the process group of leader, or one of its own if that is
+// 0.
+func ownGroup(cmd *exec.Cmd, leader int) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: leader}
 }
 
 // reap waits for cmd's end, calls last, and returns what cmd.Wait returns.

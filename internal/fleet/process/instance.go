@@ -30,11 +30,12 @@ type spec struct {
 	ended   func() // called when nothing is left
 }
 
-// instance is one run of an agent: a process that leads a group of its own.
+// instance is one run of an agent: a process in a group of its own.
 type instance struct {
 	spec
 	health  *prober
 	process *os.Process
+	group   int // the process group's id: the guard's, or the process's own
 	done    chan struct{}
 	reason  string // set before done is closed
 
@@ -49,7 +50,6 @@ func start(s spec) (*instance, error) {
 	}
 	cmd := exec.Command(s.command[0], s.command[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, s.env, w, w
-	ownGroup(cmd)
 	i := &instance{spec: s, health: newProber(s.port), done: make(chan struct{})}
 	started := make(chan error)
 	go i.run(cmd, started, r, w)
@@ -70,15 +70,20 @@ func unstartable(err error) error {
 func (i *instance) run(cmd *exec.Cmd, started chan<- error, r, w *os.File) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	guard := newGuard(i.slog)
+	ownGroup(cmd, guard.group())
 	err := cmd.Start()
 	w.Close()
 	if err != nil {
+		guard.dismiss()
 		r.Close()
 		started <- err
 		return
 	}
-	i.process = cmd.Process
-	guard := guardGroup(cmd.Process.Pid, i.slog)
+	i.process, i.group = cmd.Process, guard.group()
+	if guard == nil {
+		i.group = cmd.Process.Pid
+	}
 	started <- nil
 	collected := make(chan error, 1)
 	go func() { collected <- i.log.collect(r) }()
@@ -86,7 +91,7 @@ func (i *instance) run(cmd *exec.Cmd, started chan<- error, r, w *os.File) {
 	err = reap(cmd, func() {
 		i.mu.Lock()
 		defer i.mu.Unlock()
-		_ = killGroup(cmd.Process.Pid) // fails when nobody else was in it
+		_ = killGroup(i.group) // fails when nobody else was in it
 		i.gone = true
 	})
 	guard.dismiss()
@@ -111,7 +116,7 @@ func (i *instance) run(cmd *exec.Cmd, started chan<- error, r, w *os.File) {
 func (i *instance) URL() string { return i.health.base }
 
 // Probe implements fleet.Instance.
-func (i *instance) Probe(ctx context.Context) error { return i.health.probe(ctx, i.process.Pid) }
+func (i *instance) Probe(ctx context.Context) error { return i.health.probe(ctx, i.group) }
 
 // Done implements fleet.Instance.
 func (i *instance) Done() <-chan struct{} { return i.done }
@@ -134,8 +139,12 @@ func (i *instance) Stop(ctx context.Context) {
 func (i *instance) signal(s syscall.Signal) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !i.gone {
-		_ = syscall.Kill(-i.process.Pid, s) // fails only if it has just ended
+	if i.gone {
+		return
+	}
+	_ = syscall.Kill(-i.group, s) // fails only if it has just ended
+	if group, err := syscall.Getpgid(i.process.Pid); err == nil && group != i.group {
+		_ = i.process.Signal(s) // it has left the group
 	}
 }
 

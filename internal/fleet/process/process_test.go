@@ -196,6 +196,14 @@ func TestStopEndsTheFamily(t *testing.T) {
 	i.Stop(t.Context()) // once more is no harm
 }
 
+func TestStopEndsWhoHasLeftTheGroup(t *testing.T) {
+	path, ready, ended := fifo(t)
+	i := start(t, newDriver(t), fleet.Run{Agent: scripted("leaves.sh", agent.Environment{"FIFO": path})})
+	await(t, "start", ready)
+	i.Stop(t.Context())
+	await(t, "the end of the agent", ended)
+}
+
 func TestWhoIgnoresTheRequestIsKilled(t *testing.T) {
 	path, ready, ended := fifo(t)
 	i := start(t, newDriver(t), fleet.Run{Agent: scripted("stubborn.sh", agent.Environment{"FIFO": path})})
