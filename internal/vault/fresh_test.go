@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -114,11 +115,14 @@ func complete(t *testing.T, db *store.DB, id string, u name.User, g vault.Grant)
 	}
 	a.State, a.Version = consent.Completed, 2
 	err := store.Authorizations{DB: db}.Complete(t.Context(), storetest.Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, a, g,
-		vault.Delegation{ID: name.NewID("dlg"), GrantID: g.ID, Workload: agent, Scopes: g.Scopes})
+		vault.Delegation{ID: delegationID(id), GrantID: g.ID, Workload: agent, Scopes: g.Scopes})
 	if err != nil {
 		t.Fatal(err)
 	}
 }
+
+// delegationID is the id of the delegation that an authorization led to.
+func delegationID(authorization string) string { return "dlg" + strings.TrimPrefix(authorization, "auth") }
 
 // replica returns another process's vault on the same store.
 func (w *world) replica(t *testing.T) *vault.Vault {
@@ -355,6 +359,70 @@ func TestACallerWhoLeavesDoesNotLoseTheTokens(t *testing.T) {
 	}
 	if g := w.stored(t); g.Version != 2 || w.party.calls != 1 {
 		t.Errorf("version %d after %d calls", g.Version, w.party.calls)
+	}
+}
+
+// TestATokenThatTheThirdPartyRefusesIsReplaced has a third party that does not
+// tell when its tokens expire: that they have, the agent is told by a 401.
+func TestATokenThatTheThirdPartyRefusesIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	newer, err := w.vault.NewGrant(t.Context(), "default", "feishu", zhang, w.stored(t), vendor.Account{}, vendor.Tokens{
+		Access: secret.FromString("at_first"), Refresh: secret.FromString("rt_first"), TokenType: "Bearer"}, w.grant.Scopes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.authorize(t, "auth_2", newer)
+	w.party.answer = func(got vendor.Tokens) (vendor.Tokens, error) {
+		got.ExpiresAt = time.Time{}
+		return got, nil
+	}
+	instead := func(refused string) string {
+		t.Helper()
+		got, err := w.vault.Instead(t.Context(), w.permit(t), w.stored(t), secret.FromString(refused))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Access.RevealString()
+	}
+	w.pass(30 * time.Second)
+	if got := instead("at_first"); got != "at_first" || w.party.calls != 0 {
+		t.Errorf("half a minute old: %q after %d calls", got, w.party.calls)
+	}
+	w.pass(30 * 24 * time.Hour)
+	if got := instead("at_of_another_time"); got != "at_first" || w.party.calls != 0 {
+		t.Errorf("another token was refused: %q after %d calls", got, w.party.calls)
+	}
+	// Many report the same refusal: one refresh.
+	var group sync.WaitGroup
+	p, old := w.permit(t), w.stored(t)
+	for range 20 {
+		group.Go(func() {
+			got, err := w.vault.Instead(t.Context(), p, old, secret.FromString("at_first"))
+			if err != nil || got.Access.RevealString() == "at_first" {
+				t.Errorf("got %q, %v", got.Access.RevealString(), err)
+			}
+		})
+	}
+	group.Wait()
+	now := instead("at_first")
+	if again := instead(now); again != now || w.party.calls != 1 {
+		t.Errorf("%d calls", w.party.calls)
+	}
+}
+
+// TestARefusedTokenWithoutARefreshTokenStays, since an agent's word ends nobody's
+// grant.
+func TestARefusedTokenWithoutARefreshTokenStays(t *testing.T) {
+	w := newWorld(t)
+	newer, err := w.vault.NewGrant(t.Context(), "default", "feishu", zhang, w.stored(t), vendor.Account{}, vendor.Tokens{Access: secret.FromString("at_only"), TokenType: "Bearer"}, w.grant.Scopes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.authorize(t, "auth_2", newer)
+	w.pass(time.Hour)
+	got, err := w.vault.Instead(t.Context(), w.permit(t), w.stored(t), secret.FromString("at_only"))
+	if err != nil || got.Access.RevealString() != "at_only" || w.stored(t).State != vault.Active || w.party.calls != 0 {
+		t.Errorf("got %q, state %q, %v", got.Access.RevealString(), w.stored(t).State, err)
 	}
 }
 
