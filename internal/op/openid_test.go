@@ -1,6 +1,7 @@
 package op_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -44,7 +45,7 @@ func TestNobodyIsSentAwayByALink(t *testing.T) {
 			continue
 		}
 		back := p.submit(p.get(toLogin.to), "username", "zhang", "password", password)
-		if got := w.told(p.get(back.to)); got != want {
+		if got := w.told(p.get(back.to)); got != want || back.status != http.StatusSeeOther {
 			t.Errorf("%s: after the login: %s, want %s", changes, got, want)
 		}
 	}
@@ -207,6 +208,58 @@ func TestOtherOrigins(t *testing.T) {
 			if h.Get("Access-Control-Allow-Origin") != want || h.Get("Access-Control-Allow-Credentials") != "" {
 				t.Errorf("%s %s: %v", method, target, h)
 			}
+		}
+	}
+}
+
+// TestFormsAreNotSentOn: a browser that is redirected after a password or a
+// decision sends neither along (RFC 9700, section 4.12).
+func TestFormsAreNotSentOn(t *testing.T) {
+	w := newWorld(t)
+	p := w.person()
+	back := p.submit(p.get(p.get(w.ask("staff")).to), "username", "zhang", "password", password)
+	allowed := p.submit(p.get(back.to), "decision", "allow")
+	denied := p.submit(p.get(w.ask("staff", "prompt", "consent")), "decision", "deny")
+	out := p.submit(p.get("/userpool/staff/logout?"+url.Values{"client_id": {"cli_chat_staff"}, "post_logout_redirect_uri": {afterLogout}}.Encode()), "decision", "allow")
+	for what, shown := range map[string]page{"login": back, "allowed": allowed, "denied": denied, "logout": out} {
+		if shown.status != http.StatusSeeOther || shown.to == "" {
+			t.Errorf("%s: %d %s", what, shown.status, shown.to)
+		}
+	}
+}
+
+// TestKeysChangeWhileTokensLive (OpenID Connect Core 1.0, section 10.1.1): what the
+// former key signed holds, and every token says which key that was.
+func TestKeysChangeWhileTokensLive(t *testing.T) {
+	w := newWorld(t)
+	p := w.person()
+	p.logIn("staff")
+	kid := func(token string) string {
+		b, err := base64.RawURLEncoding.DecodeString(token[:strings.IndexByte(token, '.')])
+		w.must(err)
+		var header struct {
+			KeyID string `json:"kid"`
+		}
+		w.must(json.Unmarshal(b, &header))
+		return header.KeyID
+	}
+	before := w.good(w.redeem("staff", "chat", p.code(w.ask("staff"))))
+	owner := userpool.KeyOwner("staff")
+	w.keys.mu.Lock()
+	w.keys.keys[owner] = append([]jwt.Key{newKey(t, jwt.ES256)}, w.keys.keys[owner]...) // the first signs
+	w.keys.mu.Unlock()
+	w.pass(2 * time.Minute)
+	after := w.good(w.redeem("staff", "chat", p.code(w.ask("staff"))))
+	if kid(before.ID) == "" || kid(before.ID) != kid(before.Access) || kid(after.ID) != kid(after.Access) || kid(before.ID) == kid(after.ID) {
+		t.Errorf("signed by %q and %q, then by %q and %q", kid(before.ID), kid(before.Access), kid(after.ID), kid(after.Access))
+	}
+	published := p.get("/userpool/staff/keys").body
+	for _, a := range []answer{before, after} {
+		if !strings.Contains(published, kid(a.ID)) || userInfo(p, "staff", a.Access).status != http.StatusOK {
+			t.Errorf("what %s signed does not hold: %s", kid(a.ID), published)
+		}
+		if got := w.told(p.get(w.ask("staff", "id_token_hint", a.ID, "prompt", "none"))); got != "code" {
+			t.Errorf("as a hint: %s", got)
 		}
 	}
 }
