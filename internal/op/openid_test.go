@@ -150,6 +150,18 @@ func TestParametersThatChangeNothing(t *testing.T) {
 	}
 }
 
+// TestStrangeScopesAreLeftOut (OpenID Connect Core 1.0, section 3.1.2.1), and the
+// answer says what was granted (RFC 6749, section 5.1).
+func TestStrangeScopesAreLeftOut(t *testing.T) {
+	w := newWorld(t)
+	p := w.person()
+	p.logIn("staff")
+	a := w.good(w.redeem("staff", "chat", p.code(w.ask("staff", "scope", "openid no-such-scope"))))
+	if a.Scope != "openid" || a.ID == "" || w.claims(a.Access)["scope"] != "openid" {
+		t.Errorf("granted: %+v", a)
+	}
+}
+
 // TestAuthTime is in every ID token, and says when the person logged in (OpenID
 // Connect Core 1.0, sections 2 and 3.1.2.1).
 func TestAuthTime(t *testing.T) {
