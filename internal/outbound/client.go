@@ -17,8 +17,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -62,8 +64,9 @@ type Request struct {
 	URL     string // absolute, http or https
 	Header  http.Header
 	Body    []byte
-	MaxBody int64  // bytes of the answer; zero = Config.MaxBody
-	Purpose string // what it is for ("token exchange with feishu"), for messages
+	MaxBody int64         // bytes of the answer; zero = Config.MaxBody
+	Timeout time.Duration // answer included; zero = Config.Timeout
+	Purpose string        // what it is for ("token exchange with feishu"), for messages
 }
 
 // Response is an answer of any status, redirects included.
@@ -155,7 +158,8 @@ func (c *Client) Close() {
 //     with ctx's error as the cause if ctx ended,
 //   - Upstream (outbound_body_too_large) for an answer beyond the bound.
 //
-// Messages name purpose, scheme, host and path of the request.
+// Messages name purpose, scheme, host and path of the request. [Unsent] tells
+// whether the request of an error may have reached anybody.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	u, err := checkURL(r.URL)
 	if err != nil {
@@ -165,16 +169,37 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	timeout := r.Timeout
+	if timeout <= 0 {
+		timeout = c.config.Timeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
-	resp, err := c.send(req.WithContext(ctx), u, r.MaxBody)
+	var connected atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	resp, err := c.send(req.WithContext(traced), u, r.MaxBody)
 	if err != nil {
 		err = explain(ctx, err, r.Purpose+" at "+redact(u), allowTarget(u))
+		if !connected.Load() {
+			err = unsent{err}
+		}
 	}
 	c.config.Log.DebugContext(ctx, "outbound request", "purpose", r.Purpose, "method", req.Method, "url", redact(u),
 		"status", resp.Status, "duration", time.Since(start), "err", err)
 	return resp, err
+}
+
+// unsent marks the error of a request that never had a connection.
+type unsent struct{ error }
+
+func (u unsent) Unwrap() error { return u.error }
+
+// Unsent reports whether err, of [Client.Do], is about a request of which
+// certainly nothing was sent. Any other one may have been carried out.
+func Unsent(err error) bool {
+	var u unsent
+	return errors.As(err, &u)
 }
 
 // Get asks for a JSON document.

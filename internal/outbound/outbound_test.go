@@ -309,6 +309,31 @@ func TestAPostIsNeverSentTwice(t *testing.T) {
 	}
 }
 
+// TestUnsent tells requests that nobody got from those that were perhaps carried out.
+func TestUnsent(t *testing.T) {
+	server, hostPort := serve(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	closed, closedPort := serve(t, nil)
+	closed.Close()
+	c := client(t, outbound.Config{Allow: []string{hostPort, closedPort}})
+	for what, want := range map[string]struct {
+		url    string
+		unsent bool
+	}{
+		"the connection is cut": {server.URL, false},
+		"nobody listens":        {closed.URL, true},
+		"refused by the guard":  {"https://127.0.0.1:1/", true},
+		"TLS fails":             {strings.Replace(server.URL, "http:", "https:", 1), true},
+	} {
+		_, err := c.Do(t.Context(), outbound.Request{Method: "POST", URL: want.url, Body: []byte("refresh_token=once")})
+		if err == nil || outbound.Unsent(err) != want.unsent {
+			t.Errorf("%s: unsent %v, %v", what, outbound.Unsent(err), err)
+		}
+	}
+	if _, err := c.Do(t.Context(), outbound.Request{URL: server.URL, Timeout: time.Nanosecond}); !fault.HasCode(err, "outbound_timeout") || !outbound.Unsent(err) {
+		t.Errorf("a timeout of its own: %v", err)
+	}
+}
+
 func TestTimeoutCoversConnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 0)

@@ -14,6 +14,10 @@ import (
 	"github.com/deputy-id/deputy/internal/secret"
 )
 
+// refreshTimeout is long: what is not waited for may be the only token that is
+// left. The caller's context may end it before.
+const refreshTimeout = 5 * time.Minute
+
 // maxAnswer bounds a vendor's answer in bytes.
 const maxAnswer = 256 << 10
 
@@ -66,14 +70,20 @@ func (c *Client) prove(ctx context.Context, e Entry, app App) error {
 
 // Refresh redeems a refresh token (RFC 6749, section 6), which most vendors let
 // be used only once. scopes are sent only if the vendor wants to hear them
-// again; the zero value sends none.
+// again; the zero value sends none. What [Failure.MaybeSpent] says of an error
+// decides whether the refresh token may be used again.
 func (c *Client) Refresh(ctx context.Context, e Entry, app App, refresh secret.Text, scopes name.Scopes) (Tokens, error) {
 	p := e.grantParams(oauth.GrantRefreshToken)
 	p["refresh_token"] = refresh.RevealString()
 	if e.Token.SendScopes && scopes.Len() > 0 {
 		p["scope"] = strings.Join(scopes.List(), e.Authorize.ScopeSeparator)
 	}
-	return c.tokens(ctx, e, StepRefresh, app, p, refresh)
+	t, err := c.tokens(ctx, e, StepRefresh, app, p, refresh)
+	var f *Failure
+	if errors.As(err, &f) {
+		f.MaybeSpent = f.unanswered && e.Rotation != RotationNone
+	}
+	return t, err
 }
 
 // tokens sends a token request. sent are the secrets in it, next to the app's.
@@ -108,6 +118,9 @@ func (c *Client) post(ctx context.Context, e Entry, step Step, app App, endpoint
 		return nil, 0, err
 	}
 	r.Purpose = "token " + string(step) + " at " + e.ID
+	if step == StepRefresh {
+		r.Timeout = refreshTimeout
+	}
 	resp, err := c.Outbound.Do(ctx, r)
 	if err != nil {
 		return nil, 0, e.unreachable(step, err)

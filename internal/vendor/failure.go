@@ -11,6 +11,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
+	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/secret"
 )
 
@@ -47,7 +48,11 @@ type Failure struct {
 	Fix           string
 	FixZH         string
 	Detail        string // the vendor's words, for logs only; empty if they could contain a secret
-	cause         error
+	// MaybeSpent is about a refresh: the refresh token can be used only once, and it is not known whether it has
+	// been. There was no answer, or none that says what was done.
+	MaybeSpent bool
+	unanswered bool // the vendor may have done what it was asked for
+	cause      error
 }
 
 // Error says everything, for logs.
@@ -150,12 +155,14 @@ func codeShape(code string) string {
 
 // refused makes the failure for an answer that is not what was asked for.
 func (e Entry) refused(step Step, status int, a answer, app App, sent []secret.Text) *Failure {
-	code, word, _ := a.failed(e.Errors)
+	code, word, failed := a.failed(e.Errors)
 	var words []string
 	for _, path := range e.Errors.Description {
 		words = append(words, a.text(path))
 	}
-	return e.failure(step, status, code, word, app.RedirectURI, detail(words, sent...))
+	f := e.failure(step, status, code, word, app.RedirectURI, detail(words, sent...))
+	f.unanswered = status >= http.StatusInternalServerError || success(status) && !failed
+	return f
 }
 
 // unreachable makes the failure for a request that got no answer. The vendor
@@ -163,7 +170,7 @@ func (e Entry) refused(step Step, status int, a answer, app App, sent []secret.T
 // malformed address is a setting and stays so.
 func (e Entry) unreachable(step Step, err error) error {
 	f := e.failure(step, 0, "", "", "", "")
-	f.cause = err
+	f.cause, f.unanswered = err, !outbound.Unsent(err)
 	var refusal *fault.Error
 	if errors.As(err, &refusal) && (refusal.Kind == fault.Forbidden || refusal.Kind == fault.Invalid) {
 		f.Class, f.Explanation, f.Fix = ClassConfig, refusal.Message, refusal.Fix

@@ -405,6 +405,48 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// TestWhetherARefreshTokenMayBeSpent has every way in which an answer can leave
+// that open, and those that do not.
+func TestWhetherARefreshTokenMayBeSpent(t *testing.T) {
+	for what, c := range map[string]struct {
+		vendor string
+		status int // 0 = the connection is cut
+		body   string
+		want   bool
+	}{
+		"no answer":                  {"custom", 0, "", true},
+		"server error":               {"custom", 500, `{"error":"invalid_grant"}`, true},
+		"gateway's page":             {"custom", 502, "<html>", true},
+		"success that is no JSON":    {"custom", 200, "<html>", true},
+		"success, cut":               {"custom", 200, `{"access_token":"a`, true},
+		"success without a token":    {"custom", 200, `{"access_token":""}`, true},
+		"refused":                    {"custom", 400, `{"error":"invalid_grant"}`, false},
+		"refused, unknown":           {"custom", 400, `{"error":"odd"}`, false},
+		"too many requests":          {"custom", 429, "", false},
+		"success that is an error":   {"feishu", 200, `{"code":20050,"error":"server_error"}`, false},
+		"no answer, used many times": {"google", 0, "", false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			f := setUp(t, c.vendor)
+			f.status, f.body = c.status, c.body
+			_, err := f.refresh()
+			var failure *vendor.Failure
+			if !errors.As(err, &failure) || failure.MaybeSpent != c.want {
+				t.Errorf("got %+v, %v", failure, err)
+			}
+		})
+	}
+	f := setUp(t, "custom")
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	f.entry.Endpoints.Token = closed.URL
+	_, err := f.refresh()
+	var failure *vendor.Failure
+	if !errors.As(err, &failure) || failure.MaybeSpent || failure.Class != vendor.ClassRetry {
+		t.Errorf("nobody listens: got %+v, %v", failure, err)
+	}
+}
+
 func TestIdentity(t *testing.T) {
 	f := setUp(t, "feishu")
 	f.status, f.body = 200, `{"code":0,"msg":"success","data":{"open_id":"ou_1","union_id":"on_1","user_id":"u1","name":"张三\u0000"}}`
