@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -65,13 +64,13 @@ func (h *Handler) forward(q *request, base string, u name.User, wat secret.Text,
 	}
 	ctx, cancel := context.WithTimeout(q.in.Context(), h.config.Timeout)
 	defer cancel()
-	in := q.in.Clone(ctx)
+	in := q.in.WithContext(ctx)
 	in.Trailer, in.TransferEncoding = nil, nil // trailers could bring headers in after the check
 	in.Body, in.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	session := sessionID(in.Header)
-	strip(in.Header)
+	in.Header = stripped(in.Header) // before the proxy sees it, which would hand on an Upgrade
 	proxy := httputil.ReverseProxy{
-		Transport: h.transport, FlushInterval: -1, ErrorLog: slog.NewLogLogger(h.config.Log.Handler(), slog.LevelDebug),
+		Transport: h.transport, FlushInterval: -1, ErrorLog: h.proxyLog,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			// No query: the agent's interface has none, and people put tokens there.
 			p.Out.URL = &url.URL{Scheme: target.Scheme, Host: target.Host, Path: "/invoke"}
