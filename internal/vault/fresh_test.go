@@ -71,8 +71,10 @@ type world struct {
 
 func (w *world) now() time.Time { return time.UnixMilli(w.clock.Load()) }
 
-func newWorld(t *testing.T) *world {
-	w := &world{db: storetest.SQLite(t)}
+func newWorld(t *testing.T) *world { return newWorldOn(t, storetest.SQLite(t)) }
+
+func newWorldOn(t testing.TB, db *store.DB) *world {
+	w := &world{db: db}
 	w.clock.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMilli())
 	w.party = &thirdParty{current: "rt_first", now: w.now}
 	w.vault = w.replica(t)
@@ -99,7 +101,7 @@ func newWorld(t *testing.T) *world {
 
 // authorize completes an authorization of zhang's with that id, by which the
 // agent may use g.
-func (w *world) authorize(t *testing.T, id string, g vault.Grant) {
+func (w *world) authorize(t testing.TB, id string, g vault.Grant) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -116,7 +118,7 @@ func (w *world) authorize(t *testing.T, id string, g vault.Grant) {
 }
 
 // replica returns another process's vault on the same store.
-func (w *world) replica(t *testing.T) *vault.Vault {
+func (w *world) replica(t testing.TB) *vault.Vault {
 	t.Helper()
 	log := audit.NewLog(store.Audit{DB: w.db})
 	t.Cleanup(log.Close)
@@ -137,7 +139,7 @@ func (w *world) replica(t *testing.T) *vault.Vault {
 }
 
 // drained returns when v's refreshes have ended.
-func drained(t *testing.T, v *vault.Vault) {
+func drained(t testing.TB, v *vault.Vault) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -146,7 +148,7 @@ func drained(t *testing.T, v *vault.Vault) {
 	}
 }
 
-func (w *world) permit(t *testing.T) guard.Permit {
+func (w *world) permit(t testing.TB) guard.Permit {
 	t.Helper()
 	p, err := w.vault.Guard.Allow(t.Context(), asks, "credential.release", provider.Resource("default", "feishu"))
 	if err != nil {
@@ -155,7 +157,7 @@ func (w *world) permit(t *testing.T) guard.Permit {
 	return p
 }
 
-func (w *world) stored(t *testing.T) vault.Grant {
+func (w *world) stored(t testing.TB) vault.Grant {
 	t.Helper()
 	g, err := store.Vault{DB: w.db}.Grant(t.Context(), w.grant.ID)
 	if err != nil {
