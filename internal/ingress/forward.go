@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -28,6 +29,8 @@ func newTransport(c Config) http.RoundTripper {
 		IdleConnTimeout:        90 * time.Second,
 		ResponseHeaderTimeout:  c.FirstByte,
 		MaxResponseHeaderBytes: 64 << 10,
+		// Half of what is usual, since silent streams keep them; what is larger passes them by.
+		ReadBufferSize: 2 << 10, WriteBufferSize: 2 << 10,
 	}
 }
 
@@ -70,7 +73,7 @@ func (h *Handler) forward(q *request, base string, u name.User, wat secret.Text,
 	session := sessionID(in.Header)
 	in.Header = stripped(in.Header) // before the proxy sees it, which would hand on an Upgrade
 	proxy := httputil.ReverseProxy{
-		Transport: h.transport, FlushInterval: -1, ErrorLog: h.proxyLog,
+		Transport: h.transport, FlushInterval: -1, ErrorLog: h.proxyLog, BufferPool: &h.buffers,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			// No query: the agent's interface has none, and people put tokens there.
 			p.Out.URL = &url.URL{Scheme: target.Scheme, Host: target.Host, Path: "/invoke"}
@@ -95,6 +98,23 @@ func (h *Handler) forward(q *request, base string, u name.User, wat secret.Text,
 	}
 	proxy.ServeHTTP(q.out, in)
 }
+
+// buffers are what answers are copied through. The proxy's own would be of 32 KiB
+// and new for each answer, and a stream that is silent for hours keeps its buffer.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 4 << 10
+
+// Get implements [httputil.BufferPool].
+func (b *buffers) Get() []byte {
+	if free, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return free[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put implements [httputil.BufferPool].
+func (b *buffers) Put(used []byte) { b.pool.Put((*[bufferSize]byte)(used)) }
 
 // unreachable answers for an agent that did not.
 func (h *Handler) unreachable(q *request, ctx context.Context, err error) {

@@ -74,6 +74,7 @@ type Handler struct {
 	config    Config
 	transport http.RoundTripper
 	proxyLog  *log.Logger // of the proxies
+	buffers   buffers
 
 	mu   sync.Mutex
 	busy map[name.Workload]int // requests that are being served
