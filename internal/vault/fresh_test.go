@@ -103,39 +103,55 @@ func newWorldOn(t testing.TB, db *store.DB) *world {
 // agent may use g.
 func (w *world) authorize(t testing.TB, id string, g vault.Grant) {
 	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+	complete(t, w.db, id, zhang, g)
+}
+
+// complete completes an authorization of u's with that id, by which the agent may
+// use g.
+func complete(t *testing.T, db *store.DB, id string, u name.User, g vault.Grant) {
+	t.Helper()
+	a := consent.Authorization{ID: id, Pool: "default", Provider: "feishu", Workload: agent, User: u, State: consent.Pending, LinkHash: id, Sealed: []byte{1}, Version: 1}
+	if err := (store.Authorizations{DB: db}).BeginAuthorization(t.Context(), storetest.Permit(t, consent.ActionBegin, a.Resource()), a); err != nil {
+		t.Fatal(err)
 	}
-	ctx := t.Context()
-	a := consent.Authorization{ID: id, Pool: "default", Provider: "feishu", Workload: agent, User: zhang, State: consent.Pending, LinkHash: id, Sealed: []byte{1}, Version: 1}
-	must(store.Authorizations{DB: w.db}.BeginAuthorization(ctx, storetest.Permit(t, consent.ActionBegin, a.Resource()), a))
 	a.State, a.Version = consent.Completed, 2
-	must(store.Authorizations{DB: w.db}.Complete(ctx, storetest.Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, a, g,
-		vault.Delegation{ID: "dlg_1", GrantID: g.ID, Workload: agent, Scopes: g.Scopes}))
+	err := store.Authorizations{DB: db}.Complete(t.Context(), storetest.Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, a, g,
+		vault.Delegation{ID: name.NewID("dlg"), GrantID: g.ID, Workload: agent, Scopes: g.Scopes})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // replica returns another process's vault on the same store.
 func (w *world) replica(t testing.TB) *vault.Vault {
 	t.Helper()
-	log := audit.NewLog(store.Audit{DB: w.db})
-	t.Cleanup(log.Close)
-	g := &guard.Guard{Log: log, Now: w.now}
+	v, stop, err := newReplica(t.Context(), w.db, t.TempDir(), w.party, w.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return v
+}
+
+// newReplica returns a vault with a journal of its own in dir.
+func newReplica(ctx context.Context, db *store.DB, dir string, party vault.Refresher, now func() time.Time) (v *vault.Vault, stop func(), err error) {
+	log := audit.NewLog(store.Audit{DB: db})
+	g := &guard.Guard{Log: log, Now: now}
 	root, err := keys.NewLocal(secret.New(make([]byte, keys.RootSize)))
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	ring, err := keys.NewRing(t.Context(), root, store.Keys{DB: w.db}, g, w.now)
+	ring, err := keys.NewRing(ctx, root, store.Keys{DB: db}, g, now)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	journal, err := spool.Open(t.TempDir())
+	journal, err := spool.Open(dir)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	return &vault.Vault{Store: store.Vault{DB: w.db}, Held: store.Vault{DB: w.db}, Revocations: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Refresher: w.party, Revoker: w.party, Journal: journal, Owner: name.NewID("rep"), Logger: slog.New(slog.DiscardHandler), Now: w.now}
+	revoker, _ := party.(vault.Revoker) // nil: nothing is revoked
+	return &vault.Vault{Store: store.Vault{DB: db}, Held: store.Vault{DB: db}, Revocations: store.Vault{DB: db}, Sealer: ring, Guard: g, Refresher: party, Revoker: revoker,
+		Journal: journal, Owner: name.NewID("rep"), Logger: slog.New(slog.DiscardHandler), Now: now}, log.Close, nil
 }
 
 // drained returns when v's refreshes have ended.

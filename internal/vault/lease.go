@@ -139,8 +139,8 @@ func (v *Vault) leaveAlone(ctx context.Context, g Grant, now, until time.Time) (
 }
 
 // refreshUnder spends the refresh token of g under a lease that it takes in
-// place of the one that stands. It returns the fault of [Changed] if somebody
-// else was faster. Having taken the lease proves that the store can be written
+// place of the one that stands. It returns the fault of [Changed] if it has to
+// be looked at again, because somebody else was faster. Having taken the lease proves that the store can be written
 // to, and having sealed something that the answer can be.
 func (v *Vault) refreshUnder(ctx context.Context, p guard.Permit, g Grant, standing Lease) (Grant, error) {
 	old, err := v.open(ctx, g)
@@ -166,6 +166,10 @@ func (v *Vault) refreshUnder(ctx context.Context, p guard.Permit, g Grant, stand
 	}
 	if !taken {
 		v.forget(ctx, g.ID)
+		return Grant{}, Changed(g.ID)
+	}
+	if !v.Now().Before(lease.Until) { // this process was stopped: somebody else may have found the lease ended
+		v.giveBack(ctx, lease)
 		return Grant{}, Changed(g.ID)
 	}
 	defer v.extend(ctx, lease)()

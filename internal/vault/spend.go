@@ -21,10 +21,6 @@ func (v *Vault) spend(ctx context.Context, p guard.Permit, g Grant, old Tokens, 
 		defer cancel()
 		return v.markReauthorize(ctx, p, g, lease, "the access token has expired and the third party gave no refresh token")
 	}
-	if !v.Now().Before(lease.Until) {
-		v.giveBack(ctx, lease)
-		return Grant{}, fault.New(fault.Unavailable, "refresh_in_progress", "this process was stopped for longer than its right to refresh the grant lasted").WithFix("try again")
-	}
 	answering, answered := context.WithTimeout(ctx, patience.Answer)
 	got, err := v.Refresher.Refresh(answering, p, g.Pool, g.Provider, old.Refresh)
 	answered()
