@@ -108,7 +108,7 @@ func (w *world) authorize(t testing.TB, id string, g vault.Grant) {
 
 // complete completes an authorization of u's with that id, by which the agent may
 // use g.
-func complete(t *testing.T, db *store.DB, id string, u name.User, g vault.Grant) {
+func complete(t testing.TB, db *store.DB, id string, u name.User, g vault.Grant) {
 	t.Helper()
 	a := consent.Authorization{ID: id, Pool: "default", Provider: "feishu", Workload: agent, User: u, State: consent.Pending, LinkHash: id, Sealed: []byte{1}, Version: 1}
 	if err := (store.Authorizations{DB: db}).BeginAuthorization(t.Context(), storetest.Permit(t, consent.ActionBegin, a.Resource()), a); err != nil {
