@@ -126,7 +126,7 @@ func newPopulated(b *testing.B, n int, change func(i int, g *vault.Grant)) *worl
 		must(err)
 		_, err = bulk.Exec(`INSERT INTO delegations (id, grant_id, pool, workload, scopes, created, updated)
 			SELECT v.column1, v.column2, d.pool, d.workload, d.scopes, d.created, d.updated
-			FROM delegations d, (VALUES (?, ?)`+strings.Repeat(`, (?, ?)`, chunk-1)+`) v WHERE d.id = 'dlg_1'`, delegations...)
+			FROM delegations d, (VALUES (?, ?)`+strings.Repeat(`, (?, ?)`, chunk-1)+`) v WHERE d.grant_id = '`+w.grant.ID+`'`, delegations...)
 		must(err)
 	}
 	return w
