@@ -72,8 +72,10 @@ type world struct {
 
 func (w *world) now() time.Time { return time.UnixMilli(w.clock.Load()) }
 
-func newWorld(t *testing.T) *world {
-	w := &world{db: storetest.SQLite(t)}
+func newWorld(t *testing.T) *world { return newWorldOn(t, storetest.SQLite(t)) }
+
+func newWorldOn(t testing.TB, db *store.DB) *world {
+	w := &world{db: db}
 	w.clock.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMilli())
 	w.party = &thirdParty{current: "rt_first", now: w.now}
 	w.vault = w.replica(t)
@@ -100,14 +102,14 @@ func newWorld(t *testing.T) *world {
 
 // authorize completes an authorization of zhang's with that id, by which the
 // agent may use g.
-func (w *world) authorize(t *testing.T, id string, g vault.Grant) {
+func (w *world) authorize(t testing.TB, id string, g vault.Grant) {
 	t.Helper()
 	complete(t, w.db, id, zhang, g)
 }
 
 // complete completes an authorization of u's with that id, by which the agent may
 // use g.
-func complete(t *testing.T, db *store.DB, id string, u name.User, g vault.Grant) {
+func complete(t testing.TB, db *store.DB, id string, u name.User, g vault.Grant) {
 	t.Helper()
 	a := consent.Authorization{ID: id, Pool: "default", Provider: "feishu", Workload: agent, User: u, State: consent.Pending, LinkHash: id, Sealed: []byte{1}, Version: 1}
 	if err := (store.Authorizations{DB: db}).BeginAuthorization(t.Context(), storetest.Permit(t, consent.ActionBegin, a.Resource()), a); err != nil {
@@ -125,7 +127,7 @@ func complete(t *testing.T, db *store.DB, id string, u name.User, g vault.Grant)
 func delegationID(authorization string) string { return "dlg" + strings.TrimPrefix(authorization, "auth") }
 
 // replica returns another process's vault on the same store.
-func (w *world) replica(t *testing.T) *vault.Vault {
+func (w *world) replica(t testing.TB) *vault.Vault {
 	t.Helper()
 	v, stop, err := newReplica(t.Context(), w.db, t.TempDir(), w.party, w.now)
 	if err != nil {
@@ -157,7 +159,7 @@ func newReplica(ctx context.Context, db *store.DB, dir string, party vault.Refre
 }
 
 // drained returns when v's refreshes have ended.
-func drained(t *testing.T, v *vault.Vault) {
+func drained(t testing.TB, v *vault.Vault) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -166,7 +168,7 @@ func drained(t *testing.T, v *vault.Vault) {
 	}
 }
 
-func (w *world) permit(t *testing.T) guard.Permit {
+func (w *world) permit(t testing.TB) guard.Permit {
 	t.Helper()
 	p, err := w.vault.Guard.Allow(t.Context(), asks, "credential.release", provider.Resource("default", "feishu"))
 	if err != nil {
@@ -175,7 +177,7 @@ func (w *world) permit(t *testing.T) guard.Permit {
 	return p
 }
 
-func (w *world) stored(t *testing.T) vault.Grant {
+func (w *world) stored(t testing.TB) vault.Grant {
 	t.Helper()
 	g, err := store.Vault{DB: w.db}.Grant(t.Context(), w.grant.ID)
 	if err != nil {
