@@ -124,7 +124,9 @@ func complete(t testing.TB, db *store.DB, id string, u name.User, g vault.Grant)
 }
 
 // delegationID is the id of the delegation that an authorization led to.
-func delegationID(authorization string) string { return "dlg" + strings.TrimPrefix(authorization, "auth") }
+func delegationID(authorization string) string {
+	return "dlg" + strings.TrimPrefix(authorization, "auth")
+}
 
 // replica returns another process's vault on the same store.
 func (w *world) replica(t testing.TB) *vault.Vault {
