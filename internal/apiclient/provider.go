@@ -29,16 +29,17 @@ type VendorScope struct {
 // ProviderSettings is what an operator says about a credential provider. What
 // was read goes back with a change, or it would be taken away.
 type ProviderSettings struct {
-	Type       string            `json:"type,omitempty"`   // empty: oauth2
-	Vendor     string            `json:"vendor,omitempty"` // of oauth2, as what follows
-	ClientID   string            `json:"clientId,omitempty"`
-	Scopes     []string          `json:"scopes"`
-	Endpoints  vendor.Endpoints  `json:"endpoints,omitzero"`   // replace the vendor's where set
-	Parameters map[string]string `json:"parameters,omitempty"` // further ones of authorization requests
-	APIKey     json.RawMessage   `json:"apiKey,omitempty"`     // of api_key, as the API has it
-	Basic      json.RawMessage   `json:"basic,omitempty"`      // of basic
-	STS        json.RawMessage   `json:"sts,omitempty"`        // of sts
-	Workloads  []string          `json:"workloads,omitempty"`  // that may use it; empty: all
+	Type        string            `json:"type,omitempty"`   // empty: oauth2
+	Vendor      string            `json:"vendor,omitempty"` // of oauth2, as what follows
+	ClientID    string            `json:"clientId,omitempty"`
+	Scopes      []string          `json:"scopes"`
+	Endpoints   vendor.Endpoints  `json:"endpoints,omitzero"`    // replace the vendor's where set
+	Parameters  map[string]string `json:"parameters,omitempty"`  // further ones of authorization requests
+	OwnCallback bool              `json:"ownCallback,omitempty"` // a callback URL of its own
+	APIKey      json.RawMessage   `json:"apiKey,omitempty"`      // of api_key, as the API has it
+	Basic       json.RawMessage   `json:"basic,omitempty"`       // of basic
+	STS         json.RawMessage   `json:"sts,omitempty"`         // of sts
+	Workloads   []string          `json:"workloads,omitempty"`   // that may use it; empty: all
 }
 
 // Provider is a configured credential provider.

@@ -19,7 +19,8 @@ import (
 	"github.com/deputy-id/deputy/internal/trial"
 )
 
-// Path is where third parties redirect to: the redirect URI of every provider.
+// Path is where third parties redirect to: the redirect URI of every provider
+// that has none of its own, below it.
 const Path = "/api/v1/oauth2callback"
 
 // resultPath shows how an authorization ended. The pages that end one redirect
@@ -74,6 +75,7 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /authorize", h.open)
 	mux.HandleFunc("POST /authorize", h.decide)
 	mux.HandleFunc("GET "+Path, h.finish)
+	mux.HandleFunc("GET "+Path+"/{pool}/{provider}", h.finish)
 	mux.HandleFunc("GET "+resultPath, h.result)
 	mux.HandleFunc("GET "+trial.Path, h.openTrial)
 	mux.HandleFunc("GET "+provider.KeysPath("{provider}"), h.keys)
@@ -243,7 +245,7 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 	cookie := markCookie(state)
 	cb := consent.Callback{
 		State: secret.FromString(state), Code: secret.FromString(code), Browser: secret.FromString(h.Site.Cookie(r, cookie)),
-		Error: query.Get("error"), Description: query.Get("error_description"),
+		Error: query.Get("error"), Description: query.Get("error_description"), Below: strings.TrimPrefix(r.URL.Path, Path),
 	}
 	issuer, err := h.Flow.IssuerOf(r.Context(), cb.State)
 	if err != nil {

@@ -159,15 +159,17 @@ func (s providerShow) Run(ctx context.Context, o output) error {
 
 // providerFlags are what is decided about a provider.
 type providerFlags struct {
-	ClientID   *string           `help:"Client id (App ID) at the third party." name:"client-id"`
-	SecretFile string            `help:"File with the client secret; - is standard input." placeholder:"FILE"`
-	Scope      []string          `help:"Scope to ask for when an agent names none; may be repeated." sep:"none"`
-	Endpoint   map[string]string `help:"Address in place of the vendor's: base, authorization, token, userInfo, revocation, api. May be repeated." placeholder:"KIND=URL" mapsep:"none"`
+	ClientID    *string           `help:"Client id (App ID) at the third party." name:"client-id"`
+	SecretFile  string            `help:"File with the client secret; - is standard input." placeholder:"FILE"`
+	OwnCallback *bool             `help:"Give it a callback URL of its own, so that no other third party's answer can be taken for its (mix-up)." negatable:""`
+	Scope       []string          `help:"Scope to ask for when an agent names none; may be repeated." sep:"none"`
+	Endpoint    map[string]string `help:"Address in place of the vendor's: base, authorization, token, userInfo, revocation, api. May be repeated." placeholder:"KIND=URL" mapsep:"none"`
 }
 
 // over puts what was given over s, and returns the secret if there is one.
 func (f providerFlags) over(s *apiclient.ProviderSettings) (secret.Text, error) {
 	assign(&s.ClientID, f.ClientID)
+	assign(&s.OwnCallback, f.OwnCallback)
 	if f.Scope != nil {
 		s.Scopes = f.Scope
 	}

@@ -158,6 +158,7 @@ type Callback struct {
 	Error       string // when there is no Code
 	Description string
 	Browser     secret.Text // the cookie that [Flow.Open] gave
+	Below       string      // where it came, below the callback that providers share; see [provider.Provider.BelowCallback]
 }
 
 // Finish takes the callback: it checks that the same browser and the same user
@@ -192,6 +193,12 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 	d, err := f.Providers.Dialect(ctx, p, a.Pool, a.Provider)
 	if err != nil {
 		return a, err
+	}
+	if cb.Below != d.Provider.BelowCallback() {
+		if err := f.Guard.Refuse(ctx, c, ActionExchange, a.Resource(), "the answer came to the redirect URI of another provider", nil); err != nil {
+			return a, err
+		}
+		return a, provider.AnotherCallback()
 	}
 	if cb.Code.Empty() {
 		failure := d.Entry.ExplainAuthorize(d.App.RedirectURI, cb.Error, cb.Description)

@@ -81,12 +81,12 @@ func (s Settings) foreign() map[string]bool {
 	f := map[string]bool{}
 	if s.Type != TypeOAuth2 {
 		maps.Copy(f, map[string]bool{"vendor": s.Vendor != "", "flow": s.Flow != "", "scopes": s.Scopes.Len() > 0, "endpoints": s.Endpoints != vendor.Endpoints{},
-			"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "authMethod": o.AuthMethod != ""})
+			"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "authMethod": o.AuthMethod != "", "ownCallback": o.OwnCallback})
 	}
 	if s.Flow != M2M && s.Flow != OnBehalfOf {
 		maps.Copy(f, map[string]bool{"audience": o.Audience != "", "resource": o.Resource != ""})
 	} else {
-		maps.Copy(f, map[string]bool{"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0})
+		maps.Copy(f, map[string]bool{"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "ownCallback": o.OwnCallback})
 	}
 	f["assertion"] = f["assertion"] || s.Flow != OnBehalfOf && o.Assertion != ""
 	if s.Type != TypeAPIKey {

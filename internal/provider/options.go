@@ -20,6 +20,10 @@ type Options struct {
 	Prefix    string            `json:"prefix,omitempty"`    // of TypeAPIKey: what stands before the key, with its space
 	STS       *STS              `json:"sts,omitempty"`       // of TypeSTS
 
+	// OwnCallback gives the provider a redirect URI of its own, so that an answer that another third party was tricked into
+	// (mix-up; RFC 9700, section 4.4) is told from one of this. Of UserFederation.
+	OwnCallback bool `json:"ownCallback,omitempty"`
+
 	AuthMethod vendor.Auth   `json:"authMethod,omitempty"` // of TypeOAuth2: how the client proves itself, if not as the vendor's entry says
 	Audience   string        `json:"audience,omitempty"`   // of M2M and OnBehalfOf: whom the token is for (RFC 8693, section 2.1); may be empty
 	Resource   string        `json:"resource,omitempty"`   // of M2M and OnBehalfOf: the same as an address (RFC 8707); may be empty

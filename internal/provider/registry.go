@@ -28,7 +28,7 @@ type Registry struct {
 	Sealer      Sealer
 	Catalogue   vendor.Catalogue
 	Client      *vendor.Client
-	CallbackURL string // Deputy's own, the redirect URI of every provider
+	CallbackURL string // Deputy's own, the redirect URI of every provider that has none of its own; see [Registry.Callback]
 	Keys        SigningKeys
 	Now         func() time.Time
 }
@@ -42,6 +42,25 @@ type SigningKeys interface {
 
 // KeysPath is where the public keys of a provider are.
 func KeysPath(providerID string) string { return "/provider-keys/" + providerID }
+
+// Callback returns the redirect URI of v, to be registered at the third party.
+func (r *Registry) Callback(v Provider) string { return r.CallbackURL + v.BelowCallback() }
+
+// BelowCallback returns what follows the path of Deputy's callback in v's redirect
+// URI: nothing, or if it has one of its own, "/<pool>/<name>".
+func (v Provider) BelowCallback() string {
+	if !v.Options.OwnCallback {
+		return ""
+	}
+	return "/" + v.Pool + "/" + v.Name
+}
+
+// AnotherCallback is the fault for an answer that came to the redirect URI of
+// another provider than the one that was asked.
+func AnotherCallback() error {
+	return fault.New(fault.Forbidden, "callback_mismatch", "the answer came to another address than the third party was told").
+		WithFix("register the provider's callback URL at the third party; nothing was stored. If nobody changed that, somebody tried to mix up two third parties")
+}
 
 // KeyOwner is the owner of a provider's signing keys.
 func KeyOwner(providerID string) string { return "provider/" + providerID }
@@ -200,7 +219,7 @@ func (r *Registry) dialect(ctx context.Context, p guard.Permit, v Provider) (Dia
 	if err != nil {
 		return Dialect{}, err
 	}
-	d := Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.CallbackURL}, r.Client}
+	d := Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.Callback(v)}, r.Client}
 	if entry.Token.Auth == vendor.AuthPrivateKeyJWT {
 		own, err := r.Keys.Signing(ctx, KeyOwner(v.ID), jwt.ES256)
 		if err != nil {

@@ -122,7 +122,7 @@ func (p *person) decide(authorizeURL, decision string) string {
 	}
 	action, form := p.fill(shown, "decision", "decision", decision)
 	to := p.location(p.post(party(action), form))
-	if !strings.HasPrefix(to, p.w.url+callback.Path+"?") {
+	if at, _, _ := strings.Cut(to, "?"); !strings.HasPrefix(at, p.w.url+callback.Path) {
 		p.t.Fatalf("Feishu sends people to %s", to)
 	}
 	return to

@@ -110,7 +110,7 @@ func newReplicated(t testing.TB, change func(*server.Config), behind *atomic.Poi
 	}
 	var err error
 	w.feishu, err = feishu.New(feishu.Config{
-		Apps:  []feishu.App{{ID: appID, Secret: appSecret, RedirectURIs: []string{w.url + callback.Path}, Scopes: []string{readDoc, writeDoc, "offline_access"}}},
+		Apps:  []feishu.App{{ID: appID, Secret: appSecret, RedirectURIs: []string{w.url + callback.Path, w.url + callback.Path + "/default/feishu_own"}, Scopes: []string{readDoc, writeDoc, "offline_access"}}},
 		Users: feishu.DefaultUsers(), Documents: feishu.DefaultDocuments(), Now: w.clock.now,
 	})
 	must(t, err)

@@ -136,6 +136,7 @@ type Callback struct {
 	Error       string // when there is no Code
 	Description string
 	Browser     secret.Text // the cookie that [Trials.Open] gave
+	Below       string      // where it came, below the callback that providers share; see [provider.Provider.BelowCallback]
 }
 
 // Owner returns the id of the trial that waits for a state parameter, and "" if
@@ -165,6 +166,9 @@ func (ts *Trials) Finish(ctx context.Context, cb Callback) (Trial, error) {
 		return t, err
 	}
 	defer d.App.ClientSecret.Clear()
+	if cb.Below != d.Provider.BelowCallback() {
+		return t, provider.AnotherCallback()
+	}
 	// From here on the state parameter is used up: a second callback finds nothing.
 	t.State, t.StateHash = Exchanging, ""
 	t.Version++
@@ -258,7 +262,11 @@ func (ts *Trials) read(ctx context.Context, pool, id string) (Trial, error) {
 
 // late ends a trial whose time is over.
 func (ts *Trials) late(ctx context.Context, t Trial) (Trial, error) {
-	t.Results = append(t.Results, tooLate(t, ts.Providers.CallbackURL))
+	callback := ts.Providers.CallbackURL
+	if v, err := ts.Providers.Store.Provider(ctx, t.Pool, t.Provider); err == nil { // else it is deleted, and nobody will register anything
+		callback = ts.Providers.Callback(v)
+	}
+	t.Results = append(t.Results, tooLate(t, callback))
 	return ts.end(ctx, t)
 }
 

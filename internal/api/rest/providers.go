@@ -57,10 +57,11 @@ type providerSettings struct {
 	STS          *stsSettings      `json:"sts,omitempty" doc:"sts"`
 	Workloads    []string          `json:"workloads,omitempty" doc:"Names of the pool's workloads that may use the provider; all if left out"`
 
-	AuthMethod vendor.Auth            `json:"authMethod,omitempty" enum:"basic,post,private_key_jwt,none" doc:"oauth2: how the client proves itself; the vendor's way if left out"`
-	Audience   string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
-	Resource   string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
-	Assertion  provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
+	AuthMethod  vendor.Auth            `json:"authMethod,omitempty" enum:"basic,post,private_key_jwt,none" doc:"oauth2: how the client proves itself; the vendor's way if left out"`
+	Audience    string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
+	Resource    string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
+	OwnCallback bool                   `json:"ownCallback,omitempty" doc:"oauth2: a callback URL of the provider's own, against mix-up (RFC 9700, section 4.4)"`
+	Assertion   provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
 }
 
 type apiKeySettings struct {
@@ -105,15 +106,16 @@ type newProvider struct {
 	STS          *stsSettings      `json:"sts,omitempty" doc:"sts"`
 	Workloads    []string          `json:"workloads,omitempty" doc:"Names of the pool's workloads that may use the provider; all if left out"`
 
-	AuthMethod vendor.Auth            `json:"authMethod,omitempty" enum:"basic,post,private_key_jwt,none" doc:"oauth2: how the client proves itself; the vendor's way if left out"`
-	Audience   string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
-	Resource   string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
-	Assertion  provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
+	AuthMethod  vendor.Auth            `json:"authMethod,omitempty" enum:"basic,post,private_key_jwt,none" doc:"oauth2: how the client proves itself; the vendor's way if left out"`
+	Audience    string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
+	Resource    string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
+	OwnCallback bool                   `json:"ownCallback,omitempty" doc:"oauth2: a callback URL of the provider's own, against mix-up (RFC 9700, section 4.4)"`
+	Assertion   provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
 }
 
 func (n newProvider) settings() (provider.Settings, error) {
 	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.CallbackURL, n.Parameters, n.APIKey, n.Basic, n.STS, n.Workloads,
-		n.AuthMethod, n.Audience, n.Resource, n.Assertion}.settings()
+		n.AuthMethod, n.Audience, n.Resource, n.OwnCallback, n.Assertion}.settings()
 }
 
 // settings are the same for every type to the registry, which keeps one name
@@ -123,6 +125,7 @@ func (s providerSettings) settings() (provider.Settings, error) {
 		Type: s.Type, Vendor: s.Vendor, Flow: s.Flow, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes, Endpoints: s.Endpoints,
 		CallbackURL: s.CallbackURL, Options: provider.Options{
 			Workloads: s.Workloads, Params: s.Parameters, AuthMethod: s.AuthMethod, Audience: s.Audience, Resource: s.Resource, Assertion: s.Assertion,
+			OwnCallback: s.OwnCallback,
 		},
 	}
 	if err := cmp.Or(s.Type, provider.TypeOAuth2).Check(); err != nil {
@@ -175,11 +178,12 @@ type providerJSON struct {
 	UpdatedAt   time.Time         `json:"updatedAt"`
 	Checks      []trial.Result    `json:"checks,omitempty" doc:"What was found out without a person when it was saved or checked"`
 
-	AuthMethod vendor.Auth            `json:"authMethod,omitempty"`
-	Audience   string                 `json:"audience,omitempty"`
-	Resource   string                 `json:"resource,omitempty"`
-	Assertion  provider.AssertionKind `json:"assertion,omitempty"`
-	KeysURL    string                 `json:"keysUrl,omitempty" doc:"Of private_key_jwt: where the third party finds the keys"`
+	AuthMethod  vendor.Auth            `json:"authMethod,omitempty"`
+	Audience    string                 `json:"audience,omitempty"`
+	Resource    string                 `json:"resource,omitempty"`
+	Assertion   provider.AssertionKind `json:"assertion,omitempty"`
+	OwnCallback bool                   `json:"ownCallback,omitempty"`
+	KeysURL     string                 `json:"keysUrl,omitempty" doc:"Of private_key_jwt: where the third party finds the keys"`
 }
 
 type apiKeyJSON struct {
@@ -216,7 +220,7 @@ func (a *API) provider(v provider.Provider) providerJSON {
 			shown.KeysURL = a.PublicURL + provider.KeysPath(v.ID)
 		}
 		if v.Flow == provider.UserFederation {
-			shown.CallbackURL = a.Providers.CallbackURL
+			shown.CallbackURL, shown.OwnCallback = a.Providers.Callback(v), v.Options.OwnCallback
 		}
 	case provider.TypeAPIKey:
 		shown.APIKey = &apiKeyJSON{v.Options.Header, v.Options.Prefix}
