@@ -55,7 +55,7 @@ func (a *AWS) Location() string { return "awskms:///" + a.ARN + "?endpoint=" + a
 
 // awsFields are those of requests and answers.
 type awsFields struct {
-	KeyID               string `json:"KeyId,omitempty"`
+	KeyID               string            `json:"KeyId,omitempty"`
 	Plaintext           []byte            `json:",omitempty"`
 	CiphertextBlob      []byte            `json:",omitempty"`
 	EncryptionContext   map[string]string `json:",omitempty"`

@@ -74,7 +74,9 @@ func (v *Vault) Location() string { return "vault+http://" + v.Host + "/transit/
 func (v *Vault) Seal() { v.do(http.MethodPut, "sys/seal", ``, nil) }
 
 // Unseal reverses Seal.
-func (v *Vault) Unseal() { v.do(http.MethodPut, "sys/unseal", fmt.Sprintf(`{"key":%q}`, v.unseal), nil) }
+func (v *Vault) Unseal() {
+	v.do(http.MethodPut, "sys/unseal", fmt.Sprintf(`{"key":%q}`, v.unseal), nil)
+}
 
 // NewKey makes a key of that type in the transit engine.
 func (v *Vault) NewKey(name, keyType string) {
