@@ -9,10 +9,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/keys"
@@ -254,4 +256,57 @@ func TestVaultIsSealed(t *testing.T) {
 		t.Errorf("a token that may encrypt only: %v", err)
 	}
 	must(t, built(t, server.Config{Data: fresh.Data}))
+}
+
+// TestABrokenRecordIsNamed alters a record of one pool. Operators are told which
+// one it is, and that pool's former data key is kept; other pools' end.
+func TestABrokenRecordIsNamed(t *testing.T) {
+	w := newRestarting(t, func(*server.Config) {})
+	w.make("/workload-pools", `{"name":"p"}`, nil)
+	w.make("/workload-pools/p/providers", w.provider("feishu", readDoc), nil)
+	db := w.sqlite()
+	var id string
+	var sealed []byte
+	must(t, db.QueryRowContext(t.Context(), `SELECT id, sealed_secret FROM providers WHERE pool = 'p'`).Scan(&id, &sealed))
+	sealed[len(sealed)-1] ^= 1
+	_, err := db.ExecContext(t.Context(), `UPDATE providers SET sealed_secret = $1 WHERE id = $2`, sealed, id)
+	must(t, err)
+	must(t, db.Close())
+	w.api("POST", "/data-keys", w.operator, "")
+	got := w.api("POST", "/data-keys/reseal", w.operator, "")
+	var step struct {
+		Remaining int
+		Broken    []struct{ In, Pool, Record string }
+	}
+	if err := json.Unmarshal([]byte(got.body), &step); err != nil || got.status != http.StatusOK {
+		t.Fatalf("reseal: %d %s", got.status, got.body)
+	}
+	if step.Remaining != 1 || len(step.Broken) != 1 || step.Broken[0].In != "providers.sealed_secret" || step.Broken[0].Pool != "p" || step.Broken[0].Record != id {
+		t.Errorf("reseal: %s", got.body)
+	}
+	w.clock.pass(keys.DataKeyRetention)
+	w.restart(func(*server.Config) {})
+	removed := func() []string {
+		var pools []string
+		for _, e := range w.entries(url.Values{"action": {string(keys.ActionRemoveDataKey)}}) {
+			pools = append(pools, e.Resource.Pool)
+		}
+		return pools
+	}
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	deadline := time.After(20 * time.Second)
+	for len(removed()) < 2 { // default's and the user pool's, by the keeper
+		select {
+		case <-look.C:
+		case <-deadline:
+			t.Fatalf("removed are the former data keys of %v", removed())
+		}
+	}
+	if slices.Contains(removed(), "p") {
+		t.Error("the former data key of the broken record was removed")
+	}
+	if log := w.log.String(); !strings.Contains(log, `"in":"providers.sealed_secret","pool":"p","record":"`+id+`"`) {
+		t.Error("the log does not name the record")
+	}
 }
