@@ -56,7 +56,10 @@ func (c *Client) Reseal(ctx context.Context) (Resealed, error) {
 // Rewrap wraps some of the data keys with the root key that the service was
 // started with. It returns how many it did, and how many are left.
 func (c *Client) Rewrap(ctx context.Context) (rewrapped, remaining int, err error) {
-	var out struct{ Rewrapped, Remaining int }
+	var out struct {
+		Rewrapped int `json:"rewrapped"`
+		Remaining int `json:"remaining"`
+	}
 	err = c.call(ctx, http.MethodPost, path("data-keys", "rewrap"), nil, nil, &out)
 	return out.Rewrapped, out.Remaining, err
 }

@@ -57,6 +57,15 @@ func (r *restarting) restart(change func(*server.Config)) {
 	r.behind.Store(direct)
 }
 
+// twoPools makes the pools p and q, each with a provider and so with a data key.
+func (r *restarting) twoPools() {
+	r.t.Helper()
+	for _, pool := range []string{"p", "q"} {
+		r.make("/workload-pools", fmt.Sprintf(`{"name":%q}`, pool), nil)
+		r.make("/workload-pools/"+pool+"/providers", r.provider("feishu", readDoc), nil)
+	}
+}
+
 // busy fetches credentials and has records made until the
 // returned function is called, which tells how often.
 func (r *restarting) busy(token string) (stop func() int) {
@@ -140,10 +149,7 @@ func TestTheRootKeyMovesToVaultAndBack(t *testing.T) {
 	w := newRestarting(t, func(*server.Config) {})
 	token := w.wat("a", "zhangsan")
 	w.person("zhangsan").logIn().authorize(w.link(token).URL)
-	for _, pool := range []string{"p", "q"} {
-		w.make("/workload-pools", fmt.Sprintf(`{"name":%q}`, pool), nil)
-		w.make("/workload-pools/"+pool+"/providers", w.provider("feishu", readDoc), nil)
-	}
+	w.twoPools()
 	file, tokenFile := filepath.Join(w.dir, "root.key"), filepath.Join(t.TempDir(), "token")
 	must(t, os.WriteFile(tokenFile, []byte(v.TokenFor("encrypt", "decrypt")), 0o600))
 	location := v.Location() + "?token-file=" + tokenFile
@@ -262,8 +268,7 @@ func TestVaultIsSealed(t *testing.T) {
 // one it is, and that pool's former data key is kept; other pools' end.
 func TestABrokenRecordIsNamed(t *testing.T) {
 	w := newRestarting(t, func(*server.Config) {})
-	w.make("/workload-pools", `{"name":"p"}`, nil)
-	w.make("/workload-pools/p/providers", w.provider("feishu", readDoc), nil)
+	w.twoPools()
 	db := w.sqlite()
 	var id string
 	var sealed []byte
@@ -296,7 +301,7 @@ func TestABrokenRecordIsNamed(t *testing.T) {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	deadline := time.After(20 * time.Second)
-	for len(removed()) < 2 { // default's and the user pool's, by the keeper
+	for len(removed()) < 2 { // default's and q's, by the keeper, which goes by the pools' names
 		select {
 		case <-look.C:
 		case <-deadline:
