@@ -70,6 +70,7 @@ var table = []row{
 	{"internal/agent/agenttest", 21, "github.com/google/go-cmp"},
 	{"internal/factor/factortest", 21, "github.com/descope/virtualwebauthn"},
 	{"internal/idp/idptest", 21, ""},
+	{"internal/vendortest", 15, ""},
 
 	{"internal/backchannel", 30, ""},
 	{"internal/signin", 30, ""},

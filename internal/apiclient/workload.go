@@ -3,7 +3,11 @@ package apiclient
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"strconv"
 	"time"
+
+	"github.com/deputy-id/deputy/internal/fault"
 )
 
 // WorkloadPool is a namespace of workloads and credential providers.
@@ -23,6 +27,17 @@ type Agent struct {
 	Restarts  int       `json:"restarts"`
 	Endpoint  string    `json:"endpoint"`  // the service endpoint, without /invoke
 	UpdatedAt time.Time `json:"updatedAt"` // when this version was deployed
+
+	Workload string         `json:"workload"` // SPIFFE ID
+	Desired  string         `json:"desired"`  // "running" or "stopped"
+	Warnings []AgentWarning `json:"warnings,omitempty"`
+}
+
+// AgentWarning says of a field of an agent's definition that it is not used, and
+// why. It comes with the answer to a launch.
+type AgentWarning struct {
+	Field  string `json:"field"`
+	Reason string `json:"reason"`
 }
 
 // WorkloadPools returns all workload pools.
@@ -56,4 +71,68 @@ func (c *Client) Agent(ctx context.Context, pool, agent string) (Agent, error) {
 	var a Agent
 	err := c.call(ctx, http.MethodGet, path("workload-pools", pool, "agents", agent), nil, nil, &a)
 	return a, err
+}
+
+const (
+	// statePause is the pause between two looks at an agent's state.
+	statePause = 100 * time.Millisecond
+	// maxRestarts is how often an agent may end before it is taken for one that does not come up.
+	maxRestarts = 3
+)
+
+// AwaitAgent waits until the version of an agent that was deployed last is ready,
+// and tells of each state on the way. An agent that does not come up is a fault
+// of kind Unavailable (agent_not_ready).
+func (c *Client) AwaitAgent(ctx context.Context, pool, agent string, tell func(Agent)) (Agent, error) {
+	tick := time.NewTicker(statePause)
+	defer tick.Stop()
+	for last := ""; ; {
+		a, err := c.Agent(ctx, pool, agent)
+		// A state from before the deployment is that of an earlier version.
+		current := !a.Since.Before(a.UpdatedAt)
+		switch {
+		case err != nil:
+			return a, err
+		case current && a.State == "ready":
+			return a, nil
+		case current && (a.State == "failed" || a.State == "stopped" || a.State == "backoff" && a.Restarts >= maxRestarts):
+			return a, fault.New(fault.Unavailable, "agent_not_ready", "the agent is %s: %s", a.State, a.Reason).WithFix("read its log: deputy logs %s", agent)
+		case current && a.State != last:
+			tell(a)
+			last = a.State
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return a, fault.Wrap(ctx.Err(), fault.Unavailable, "agent_not_ready", "the agent is still %s: %s", a.State, a.Reason)
+		}
+	}
+}
+
+// StartAgent starts an agent, or starts it again.
+func (c *Client) StartAgent(ctx context.Context, pool, agent string) (Agent, error) {
+	var a Agent
+	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "agents", agent, "start"), nil, nil, &a)
+	return a, err
+}
+
+// StopAgent stops an agent.
+func (c *Client) StopAgent(ctx context.Context, pool, agent string) (Agent, error) {
+	var a Agent
+	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "agents", agent, "stop"), nil, nil, &a)
+	return a, err
+}
+
+// DeleteAgent stops and deletes an agent.
+func (c *Client) DeleteAgent(ctx context.Context, pool, agent string) error {
+	return c.call(ctx, http.MethodDelete, path("workload-pools", pool, "agents", agent), nil, nil, nil)
+}
+
+// AgentLogs returns the last lines that an agent wrote, at most 1,000.
+func (c *Client) AgentLogs(ctx context.Context, pool, agent string, lines int) ([]string, error) {
+	var found struct {
+		Lines []string `json:"lines"`
+	}
+	err := c.call(ctx, http.MethodGet, path("workload-pools", pool, "agents", agent, "logs"), url.Values{"lines": {strconv.Itoa(lines)}}, nil, &found)
+	return found.Lines, err
 }

@@ -28,6 +28,14 @@ type commands struct {
 	Serve      serveCommand      `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
 	Demo       demoCommand       `cmd:"" help:"Start everything on this machine and show how it works."`
 	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu to try Deputy against."`
+	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
+	List       listCommand       `cmd:"" help:"List the agents."`
+	Status     statusCommand     `cmd:"" help:"Show an agent and what it is doing."`
+	Invoke     invokeCommand     `cmd:"" help:"Say something to an agent, as a user."`
+	Logs       logsCommand       `cmd:"" help:"Show what an agent wrote."`
+	Start      startCommand      `cmd:"" help:"Start an agent, or start it again."`
+	Stop       stopCommand       `cmd:"" help:"Stop an agent."`
+	Destroy    destroyCommand    `cmd:"" help:"Stop an agent and delete it."`
 	Pool       poolCommand       `cmd:"" help:"User pools: settings, looks, signing keys."`
 	User       userCommand       `cmd:"" help:"Users of a user pool."`
 	Group      groupCommand      `cmd:"" help:"Groups of a user pool."`

@@ -27,9 +27,7 @@ const (
 	agentName    = "feishu-doc-agent"
 	appID        = "cli_sandbox0000000001" // at the sandbox
 
-	launchTime  = 6 * time.Minute // a first build compiles everything
-	launchPause = 100 * time.Millisecond
-	maxRestarts = 3 // of an agent that does not come up
+	launchTime = 6 * time.Minute // a first build compiles everything
 )
 
 func providerScopes() []string {
@@ -212,34 +210,7 @@ func (s *setup) launch(ctx context.Context, w world) (apiclient.Agent, error) {
 	if a, err := s.api.LaunchAgent(ctx, workloadPool, directory, string(definition)); err != nil {
 		return a, err
 	}
-	return s.started(ctx)
-}
-
-// started waits until the version of the agent that was deployed last is ready.
-func (s *setup) started(ctx context.Context) (apiclient.Agent, error) {
-	tick := time.NewTicker(launchPause)
-	defer tick.Stop()
-	for last := ""; ; {
-		a, err := s.api.Agent(ctx, workloadPool, agentName)
-		// A state from before the deployment is that of an earlier version.
-		current := !a.Since.Before(a.UpdatedAt)
-		switch {
-		case err != nil:
-			return a, err
-		case current && a.State == "ready":
-			return a, nil
-		case current && (a.State == "failed" || a.State == "stopped" || a.State == "backoff" && a.Restarts >= maxRestarts):
-			return a, fault.New(fault.Unavailable, "agent_not_ready", "the agent is %s: %s", a.State, a.Reason).WithFix("read its log below the data directory")
-		case a.State != last && last != "":
-			s.told("the agent is %s …", a.State)
-		}
-		last = a.State
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return a, fault.Wrap(ctx.Err(), fault.Unavailable, "agent_not_ready", "the agent is still %s: %s", a.State, a.Reason)
-		}
-	}
+	return s.api.AwaitAgent(ctx, workloadPool, agentName, func(a apiclient.Agent) { s.told("the agent is %s …", a.State) })
 }
 
 // adapt fills the demo's own values in to the sample agent's definition: whose

@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/browser"
@@ -28,6 +30,18 @@ func (r refresher) Refresh(ctx context.Context, p guard.Permit, pool, providerNa
 	}
 	defer d.App.ClientSecret.Clear()
 	return d.Refresh(ctx, refresh)
+}
+
+// drainTime is how long the end of Deputy waits for third parties' answers to
+// refreshes. It stays below the 30 s after which Kubernetes kills.
+const drainTime = 20 * time.Second
+
+func drain(v *vault.Vault, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := v.Drain(ctx); err != nil {
+		log.Warn("Deputy ends while a third party has not answered to a refresh; the next start goes on with what is known", "waited", drainTime)
+	}
 }
 
 // revoker lets the vault tell third parties that tokens are not to be used any

@@ -198,7 +198,7 @@ func (s *Server) build(ctx context.Context) error {
 	tokenVault := &vault.Vault{
 		Store: grants, Held: grants, Revocations: grants, Sealer: ring, Guard: s.guard, Refresher: refresher{providers}, Revoker: revoker{providers}, Journal: journal, Owner: name.NewID("replica"), Logger: log, Now: c.Now,
 	}
-	s.onClose(tokenVault.Wait)
+	s.onClose(func() { drain(tokenVault, log) })
 	s.revoking = tokenVault.Revoking(store.Bell{DB: db})
 	flow := &consent.Flow{
 		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,

@@ -154,16 +154,26 @@ func (s Vault) FindGrant(ctx context.Context, w name.Workload, providerName stri
 	return f.Grant, f.Delegation, err
 }
 
-// TakeLease implements [vault.Store].
-func (s Vault) TakeLease(ctx context.Context, l vault.Lease, now time.Time) (bool, error) {
-	var taken bool
+// Leased implements [vault.Store].
+func (s Vault) Leased(ctx context.Context, id string) (vault.Grant, vault.Lease, error) {
+	var g vault.Grant
+	l := vault.Lease{GrantID: id}
+	err := row(ctx, s.DB.read, vault.NotFound(id), func(sc scanner) error { return sc.Scan(append(grantInto(&g), &l.Owner, timeMS{&l.Until})...) },
+		`SELECT `+grantColumns+`, g.lease_owner, g.lease_until FROM grants g WHERE g.id = $1`, id)
+	l.Version = g.Version
+	return g, l, err
+}
+
+// MoveLease implements [vault.Store].
+func (s Vault) MoveLease(ctx context.Context, former, next vault.Lease) (bool, error) {
+	var moved bool
 	err := s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
-		n, err := exec(ctx, tx, `UPDATE grants SET lease_owner = $1, lease_until = $2 WHERE id = $3 AND version = $4 AND (lease_owner = '' OR lease_until <= $5)`,
-			l.Owner, ms(l.Until), l.GrantID, l.Version, ms(now))
-		taken = n == 1
+		n, err := exec(ctx, tx, `UPDATE grants SET lease_owner = $1, lease_until = $2 WHERE id = $3 AND version = $4 AND lease_owner = $5 AND (lease_until = $6 OR $6 = 0)`,
+			next.Owner, ms(next.Until), former.GrantID, former.Version, former.Owner, ms(former.Until))
+		moved = n == 1
 		return err
 	})
-	return taken && err == nil, err
+	return moved && err == nil, err
 }
 
 // ReplaceTokens implements [vault.Store].
@@ -173,14 +183,6 @@ func (s Vault) ReplaceTokens(ctx context.Context, p guard.Permit, g vault.Grant,
 			`UPDATE grants SET scopes = $1, state = $2, reason = $3, sealed = $4, expires = $5, refresh_expires = $6, due = $7, version = $8, updated = $9, lease_owner = '', lease_until = 0
 			 WHERE id = $10 AND version = $11 AND lease_owner = $12`,
 			g.Scopes.String(), string(g.State), g.Reason, g.Sealed, ms(g.Expires), ms(g.RefreshExpires), ms(g.Due), g.Version, ms(g.Updated), g.ID, g.Version-1, l.Owner)
-	})
-}
-
-// ReleaseLease implements [vault.Store].
-func (s Vault) ReleaseLease(ctx context.Context, l vault.Lease) error {
-	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
-		_, err := exec(ctx, tx, `UPDATE grants SET lease_owner = '', lease_until = 0 WHERE id = $1 AND lease_owner = $2`, l.GrantID, l.Owner)
-		return err
 	})
 }
 

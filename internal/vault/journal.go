@@ -25,7 +25,8 @@ type Journal interface {
 }
 
 // result is a record of the journal: the next version of a grant, and the lease
-// under which it came about.
+// under which it came about. Before the third party has answered, it is the lease
+// alone.
 type result struct {
 	Grant Grant
 	Lease Lease
@@ -36,10 +37,10 @@ type result struct {
 func (v *Vault) keep(ctx context.Context, r result) {
 	b, err := json.Marshal(r)
 	if err == nil {
-		err = v.Journal.Put(r.Grant.ID, b)
+		err = v.Journal.Put(r.Lease.GrantID, b)
 	}
 	if err != nil {
-		v.Logger.LogAttrs(ctx, slog.LevelError, "refreshed tokens not written to the journal", slog.String("grant", r.Grant.ID), slog.Any("err", err))
+		v.Logger.LogAttrs(ctx, slog.LevelError, "a refresh is not written to the journal", slog.String("grant", r.Lease.GrantID), slog.Any("err", err))
 	}
 }
 
@@ -64,19 +65,23 @@ func (v *Vault) Replay(ctx context.Context) (int, error) {
 		// In the grant's flight, so that a refresh that is just about to store the same result does not meet it.
 		done, err, _ := v.flight.Do(id, func() (any, error) {
 			g, err := v.settle(ctx, id)
-			return g, err
+			return settlement{g}, err
 		})
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		if g, ok := done.(Grant); ok && g.ID != "" {
+		if s, ok := done.(settlement); ok && s.grant.ID != "" {
 			settled++
-			v.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshed tokens brought in from the journal", slog.String("grant", id), slog.Int64("version", g.Version))
+			v.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshed tokens brought in from the journal", slog.String("grant", id), slog.Int64("version", s.grant.Version))
 		}
 	}
 	return settled, failed
 }
+
+// settlement is what a flight of Replay's returns: not what one that wants to
+// refresh is after.
+type settlement struct{ grant Grant }
 
 // settle brings the result that the journal has for a grant into the store, and
 // returns the grant as it is then; the zero Grant if there was nothing to bring.
@@ -86,9 +91,12 @@ func (v *Vault) settle(ctx context.Context, id string) (Grant, error) {
 		return Grant{}, err
 	}
 	var r result
-	if err := json.Unmarshal(content, &r); err != nil || r.Grant.ID != id {
+	if err := json.Unmarshal(content, &r); err != nil || r.Lease.GrantID != id || r.Grant.ID != "" && r.Grant.ID != id {
 		return Grant{}, fault.New(fault.Internal, "journal_broken", "the journal's record of grant %q is not readable", name.Clip(id, 60)).
 			WithFix("move the file out of the directory journal and keep it; the user may have to authorize again")
+	}
+	if r.Grant.ID == "" {
+		return Grant{}, v.settleUnanswered(ctx, r.Lease)
 	}
 	g, err := v.Store.Grant(ctx, id)
 	switch {
@@ -109,6 +117,18 @@ func (v *Vault) settle(ctx context.Context, id string) (Grant, error) {
 		v.forget(ctx, id)
 		return Grant{}, nil
 	}
+}
+
+// settleUnanswered is for a lease of ours that we had when we were killed, or
+// could not give back: whether its refresh token is spent, nobody knows.
+func (v *Vault) settleUnanswered(ctx context.Context, l Lease) error {
+	next := l
+	next.Owner, next.Until = unanswered, v.Now()
+	if _, err := v.Store.MoveLease(ctx, l.whenever(), next); err != nil {
+		return err
+	}
+	v.forget(ctx, l.GrantID)
+	return nil
 }
 
 // bring stores a result as it is.
@@ -136,10 +156,13 @@ func (v *Vault) revive(ctx context.Context, r result, dead Grant) (Grant, error)
 	if next.Sealed, err = v.Sealer.Seal(ctx, next.place(), plain); err != nil {
 		return Grant{}, err
 	}
-	now := v.Now()
-	lease := v.newLease(dead, now)
-	if taken, err := v.Store.TakeLease(ctx, lease, now); err != nil || !taken {
+	lease := v.newLease(dead)
+	taken, err := v.Store.MoveLease(ctx, lease.free(), lease)
+	if err != nil {
 		return Grant{}, err
+	}
+	if !taken {
+		return Grant{}, Changed(dead.ID) // the record stays, and is looked at again
 	}
 	return v.bring(ctx, result{next, lease})
 }

@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,11 +17,11 @@ import (
 // party's answer and the commit.
 type dying struct {
 	vault.Store
-	reached chan struct{} // closed when the commit would begin
+	reached func() // the commit would begin
 }
 
 func (d dying) ReplaceTokens(ctx context.Context, _ guard.Permit, _ vault.Grant, _ vault.Lease) error {
-	close(d.reached)
+	d.reached()
 	<-ctx.Done()
 	return fault.Wrap(ctx.Err(), fault.Unavailable, "store_unavailable", "killed")
 }
@@ -35,12 +36,12 @@ func (w *world) crash(t *testing.T) vault.Journal {
 	}
 	victim := w.replica(t)
 	reached := make(chan struct{})
-	victim.Store, victim.Journal = dying{store.Vault{DB: w.db}, reached}, journal
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	victim.Store, victim.Journal = dying{store.Vault{DB: w.db}, sync.OnceFunc(func() { close(reached) })}, journal
+	victim.Patience.Store = time.Millisecond
 	p, old := w.permit(t), w.stored(t)
-	go func() { _, _ = victim.Fresh(ctx, p, old) }()
+	go func() { _, _ = victim.Fresh(t.Context(), p, old) }()
 	<-reached
+	drained(t, victim)
 	return journal
 }
 
@@ -76,7 +77,7 @@ func TestAGrantDeclaredDeadTooEarlyIsRevived(t *testing.T) {
 	w := newWorld(t)
 	w.pass(3 * time.Hour)
 	journal := w.crash(t)
-	w.pass(time.Minute) // the lease of the dead
+	w.pass(5 * time.Minute) // the lease of the dead, and the time that he has to come back
 	if _, err := w.vault.Fresh(t.Context(), w.permit(t), w.stored(t)); !fault.HasCode(err, "reauthorization_required") {
 		t.Fatal(err)
 	}

@@ -86,6 +86,8 @@ const (
 	// The pause between two attempts begins with the first and doubles up to the most.
 	firstRevocationPause = 30 * time.Second
 	mostRevocationPause  = 6 * time.Hour
+	// revocationHold is how long an attempt may take before somebody else makes one.
+	revocationHold = 45 * time.Second
 )
 
 // Revoke makes one attempt at r, and records how it ended or when there will be
@@ -117,7 +119,7 @@ func (v *Vault) Revoke(ctx context.Context, r Revocation) error {
 func (v *Vault) Revoking(bell outbox.Bell) outbox.Worker[Revocation] {
 	return outbox.Worker[Revocation]{
 		What: "revocations", Topic: RevocationTopic, Bell: bell, Take: v.Revocations.TakeRevocations, Do: v.Revoke,
-		AtOnce: 8, Hold: leaseLife, Look: 15 * time.Second, Log: v.Logger, Now: v.Now,
+		AtOnce: 8, Hold: revocationHold, Look: 15 * time.Second, Log: v.Logger, Now: v.Now,
 	}
 }
 

@@ -24,6 +24,9 @@ const (
 	// sweepBatch and sweepWorkers bound what a sweep reads and does at once.
 	sweepBatch   = 256
 	sweepWorkers = 8
+	// sweepPatience is how long a worker waits before it turns to the next grant; the refresh goes on. So one slow
+	// third party does not keep the others' grants from being refreshed.
+	sweepPatience = 5 * time.Second
 )
 
 // Sweep refreshes the grants that are due and in use, until there is none left
@@ -50,6 +53,8 @@ func (v *Vault) Sweep(ctx context.Context) (int, error) {
 		workers.SetLimit(sweepWorkers)
 		for i, g := range list {
 			workers.Go(func() error {
+				ctx, cancel := context.WithTimeout(ctx, sweepPatience)
+				defer cancel()
 				_, failures[i] = v.refresh(ctx, p, g.ID)
 				return nil
 			})
@@ -76,7 +81,7 @@ func (v *Vault) sweepFailures(ctx context.Context, list []Grant, failures []erro
 			continue
 		}
 		if err == nil && g.Version == list[i].Version && due(g, v.Now()) {
-			err = v.postpone(ctx, g)
+			err = v.Store.Postpone(ctx, g.ID, g.Version, v.Now().Add(v.retries.failed(g.ID)))
 		}
 		if err != nil {
 			return err
@@ -85,10 +90,13 @@ func (v *Vault) sweepFailures(ctx context.Context, list []Grant, failures []erro
 	return ctx.Err()
 }
 
-// postpone makes a grant that could not be refreshed due again after a pause
-// that doubles with each failure. Until it expires its token is served as it is.
-func (v *Vault) postpone(ctx context.Context, g Grant) error {
-	return v.Store.Postpone(ctx, g.ID, g.Version, v.Now().Add(v.retries.failed(g.ID)))
+// postpone makes a grant that could not be refreshed due again later. Until it
+// expires its token is served as it is. If that cannot be written, it is only
+// tried again too soon.
+func (v *Vault) postpone(ctx context.Context, g Grant, until time.Time) {
+	if err := v.Store.Postpone(ctx, g.ID, g.Version, until); err != nil {
+		v.Logger.LogAttrs(ctx, slog.LevelWarn, "grant not postponed", slog.String("grant", g.ID), slog.Any("err", fault.As(err)))
+	}
 }
 
 // retries counts, in this process, how often in a row a grant could not be
@@ -104,7 +112,7 @@ const (
 	maxRetries = 1 << 16 // grants that are counted; beyond, a failure counts as the first
 )
 
-// failed returns the pause after one more failure.
+// failed returns the pause after one more failure; it doubles with each.
 func (r *retries) failed(id string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()

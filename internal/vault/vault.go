@@ -99,30 +99,22 @@ type Tokens struct {
 	Type    string
 }
 
-// Lease is the right of one process to spend a grant's refresh token.
-type Lease struct {
-	GrantID string
-	Version int64 // of the grant when the lease was taken
-	Owner   string
-	Until   time.Time
-}
-
 // Store keeps grants and delegations. A grant not found is the fault of
 // [NotFound].
 type Store interface {
 	Grant(ctx context.Context, id string) (Grant, error)
-	// TakeLease makes l.Owner the only one who may replace the grant's tokens
-	// until l.Until. It reports false when somebody else's lease has not ended at
-	// now, or when the grant's version is no longer l.Version.
-	TakeLease(ctx context.Context, l Lease, now time.Time) (bool, error)
+	// Leased returns the grant and the lease that stands on it.
+	Leased(ctx context.Context, id string) (Grant, Lease, error)
+	// MoveLease puts the lease next in the place of former, and reports whether it did. It does so if former still
+	// stands: on that version of the grant, with that owner and that end. A former with an owner and no end stands
+	// whenever it ends.
+	MoveLease(ctx context.Context, former, next Lease) (bool, error)
 	// ReplaceTokens writes g over the grant with version g.Version-1 that l.Owner
 	// holds the lease of, and ends the lease. Otherwise it returns the fault
 	// of [Changed]. It needs a permit for ActionRefresh.
 	ReplaceTokens(ctx context.Context, p guard.Permit, g Grant, l Lease) error
-	// ReleaseLease ends l if it still holds.
-	ReleaseLease(ctx context.Context, l Lease) error
-	// DueGrants returns at most limit active grants that are due at now, were used since the time given, and are
-	// not being refreshed, those that are due for longest first.
+	// DueGrants returns at most limit active grants that are due at now, were used since the time given, and have
+	// no lease that lasts, those that are due for longest first.
 	DueGrants(ctx context.Context, now, usedSince time.Time, limit int) ([]Grant, error)
 	// Postpone makes version of the grant due later; if the grant has changed since, nothing.
 	Postpone(ctx context.Context, id string, version int64, due time.Time) error
@@ -163,6 +155,12 @@ func (g Grant) MovesFrom(old Grant) bool {
 	return old.Account.ID != "" && g.Account.ID != "" && g.Account.ID != old.Account.ID
 }
 
+// next returns g as the beginning of its next version.
+func (g Grant) next() Grant {
+	g.Version++
+	return g
+}
+
 func (g Grant) place() keys.Place {
 	return keys.Place{Kind: "grant.tokens", Pool: g.Pool, Provider: g.Provider, User: g.User, Record: g.ID, Version: g.Version}
 }
@@ -197,6 +195,11 @@ func (v *Vault) seal(ctx context.Context, g Grant, t vendor.Tokens, granted name
 	defer plain.Clear()
 	g.Sealed, err = v.Sealer.Seal(ctx, g.place(), plain)
 	return g, err
+}
+
+func (t Tokens) clear() {
+	t.Access.Clear()
+	t.Refresh.Clear()
 }
 
 type tokensJSON struct {

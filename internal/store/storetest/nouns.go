@@ -214,18 +214,28 @@ func testGrantLease(t *testing.T, open Open) {
 	first, second := open(t)
 	s := setUp(t, first)
 	g, _ := s.give(t, agentA, zhang, vault.Grant{})
+	free := vault.Lease{GrantID: g.ID, Version: 1}
+	owned := func(owner string, end time.Duration) vault.Lease {
+		return vault.Lease{GrantID: g.ID, Version: 1, Owner: owner, Until: moment.Add(end)}
+	}
+	move := func(former, next vault.Lease, want bool) {
+		t.Helper()
+		if moved, err := s.vault.MoveLease(t.Context(), former, next); err != nil || moved != want {
+			t.Errorf("from %+v to %+v: %v, %v", former, next, moved, err)
+		}
+	}
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	var won []vault.Lease
 	for i := range 20 {
 		db := []*store.DB{first, second}[i%2]
 		group.Go(func() {
-			l := vault.Lease{GrantID: g.ID, Version: 1, Owner: name.NewID("own"), Until: moment.Add(time.Minute)}
-			taken, err := store.Vault{DB: db}.TakeLease(t.Context(), l, moment)
+			l := owned(name.NewID("own"), time.Minute)
+			moved, err := store.Vault{DB: db}.MoveLease(t.Context(), free, l)
 			if err != nil {
 				t.Error(err)
 			}
-			if taken {
+			if moved {
 				mu.Lock()
 				defer mu.Unlock()
 				won = append(won, l)
@@ -236,20 +246,23 @@ func testGrantLease(t *testing.T, open Open) {
 	if len(won) != 1 {
 		t.Fatalf("%d leases were given at once", len(won))
 	}
+	if got, l, err := s.vault.Leased(t.Context(), g.ID); err != nil || got.ID != g.ID || got.Version != 1 || l != won[0] {
+		t.Errorf("the lease that stands is %+v of %+v, %v", l, got, err)
+	}
 	next := g
 	next.Version, next.Sealed = 2, []byte{2}
 	p := Permit(t, vault.ActionRefresh, vault.GrantResource("p", g.ID))
 	wantCode(t, s.vault.ReplaceTokens(t.Context(), p, next, vault.Lease{Owner: "somebody else"}), "grant_changed")
 
-	// A lease that ended may be taken over; the former owner then comes too late.
-	late := vault.Lease{GrantID: g.ID, Version: 1, Owner: "late", Until: moment.Add(2 * time.Minute)}
-	if taken, err := s.vault.TakeLease(t.Context(), late, moment.Add(59*time.Second)); err != nil || taken {
-		t.Fatalf("a running lease was taken over: %v, %v", taken, err)
-	}
-	if taken, err := s.vault.TakeLease(t.Context(), late, moment.Add(time.Minute)); err != nil || !taken {
-		t.Fatalf("an ended lease was not taken over: %v, %v", taken, err)
-	}
-	wantCode(t, s.vault.ReplaceTokens(t.Context(), p, next, won[0]), "grant_changed")
+	// Who extends it in the last moment does not lose it to somebody who saw its former end.
+	longer, late := owned(won[0].Owner, 90*time.Second), owned("late", 2*time.Minute)
+	move(vault.Lease{GrantID: g.ID, Version: 1, Owner: won[0].Owner}, longer, true)
+	move(won[0], late, false)
+	move(free, late, false)
+	move(longer, late, true)
+	// The former owner comes too late, in whatever he does.
+	move(vault.Lease{GrantID: g.ID, Version: 1, Owner: won[0].Owner}, free, false)
+	wantCode(t, s.vault.ReplaceTokens(t.Context(), p, next, longer), "grant_changed")
 	if _, _, ok, err := s.vault.FindDelegated(t.Context(), agentA, "feishu", zhang); err != nil || !ok {
 		t.Errorf("before the replacement: %v, %v", ok, err)
 	}
@@ -261,18 +274,14 @@ func testGrantLease(t *testing.T, open Open) {
 	if must(t, err); got.Version != 2 || string(got.Sealed) != "\x02" {
 		t.Errorf("got %+v", got)
 	}
-	// The version fences: a lease for version 1 is not to be had any more.
-	if taken, err := s.vault.TakeLease(t.Context(), won[0], moment.Add(time.Hour)); err != nil || taken {
-		t.Errorf("a lease for an old version was given: %v, %v", taken, err)
-	}
-	again := vault.Lease{GrantID: g.ID, Version: 2, Owner: "x", Until: moment.Add(time.Hour)}
-	if taken, err := s.vault.TakeLease(t.Context(), again, moment); err != nil || !taken {
-		t.Errorf("after the replacement the lease is not free: %v, %v", taken, err)
-	}
-	must(t, s.vault.ReleaseLease(t.Context(), again))
-	again.Owner = "y"
-	if taken, err := s.vault.TakeLease(t.Context(), again, moment); err != nil || !taken {
-		t.Errorf("a released lease is not free: %v, %v", taken, err)
+	// The version fences: a lease on version 1 is not to be had any more, and the one on version 2 is free.
+	move(free, late, false)
+	free.Version, late.Version = 2, 2
+	move(free, late, true)
+	move(late, free, true)
+	move(free, late, true)
+	if _, _, err := s.vault.Leased(t.Context(), "grt_none"); !fault.HasCode(err, "grant_not_found") {
+		t.Errorf("of no grant: %v", err)
 	}
 }
 
