@@ -91,12 +91,13 @@ func (j *credentialJSON) token() (AccessToken, error) {
 }
 
 // ask asks for a credential: one, or a link, is in the answer.
-func (c *Client) ask(ctx context.Context, wat Secret, cred Credential, force bool) (credentialAnswer, error) {
+func (c *Client) ask(ctx context.Context, wat Secret, cred Credential, force bool, refused Secret) (credentialAnswer, error) {
 	request := struct {
 		Provider string   `json:"provider"`
 		Scopes   []string `json:"scopes,omitempty"`
 		Force    bool     `json:"force,omitempty"`
-	}{cred.Provider, cred.Scopes, force}
+		Refused  string   `json:"refused,omitempty"`
+	}{cred.Provider, cred.Scopes, force, refused.Reveal()}
 	var answer credentialAnswer
 	err := c.call(ctx, http.MethodPost, "/credentials", wat, request, &answer)
 	return answer, err
@@ -108,7 +109,18 @@ func (c *Client) ask(ctx context.Context, wat Secret, cred Credential, force boo
 // [*ConsentRequired] with the link; [Client.Wait] waits for the outcome. With
 // force, a token that Deputy holds is ignored and the user is asked anew.
 func (c *Client) Token(ctx context.Context, wat Secret, cred Credential, force bool) (AccessToken, error) {
-	answer, err := c.ask(ctx, wat, cred, force)
+	return c.token(ctx, wat, cred, force, Secret{})
+}
+
+// Replacement is Token for a caller who was refused a token by the third party:
+// Deputy refreshes it, even if it should not have expired. The same token comes
+// back when there is no better one.
+func (c *Client) Replacement(ctx context.Context, wat Secret, cred Credential, refused AccessToken) (AccessToken, error) {
+	return c.token(ctx, wat, cred, false, refused.Value)
+}
+
+func (c *Client) token(ctx context.Context, wat Secret, cred Credential, force bool, refused Secret) (AccessToken, error) {
+	answer, err := c.ask(ctx, wat, cred, force, refused)
 	if err != nil {
 		return AccessToken{}, err
 	}
@@ -128,7 +140,7 @@ func (c *Client) Token(ctx context.Context, wat Secret, cred Credential, force b
 // the workload of wat. No user is asked. Deputy keeps them until shortly before
 // they expire; a caller should ask again rather than keep them himself.
 func (c *Client) Keys(ctx context.Context, wat Secret, provider string) (Keys, error) {
-	answer, err := c.ask(ctx, wat, Credential{Provider: provider}, false)
+	answer, err := c.ask(ctx, wat, Credential{Provider: provider}, false, Secret{})
 	if err != nil {
 		return Keys{}, err
 	}

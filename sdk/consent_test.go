@@ -260,13 +260,16 @@ func TestRefusedCredential(t *testing.T) {
 	tests := map[string]struct {
 		grantAgain bool // Deputy has another token by the time it is asked again
 		code       int  // what the third party answers to the old token
+		renews     bool // Deputy can refresh the old token
 		asks       int  // how often the user is asked
 		want       string
 	}{
-		stale:                          {true, 401, 0, "200 OK ok"},
-		"401 and Deputy has the same":  {false, 401, 0, "401 Unauthorized refused"},
-		"in the body, newer token":     {true, 400, 0, "200 OK ok"},
-		"in the body, same token: ask": {false, 400, 1, "200 OK ok"},
+		stale:                          {true, 401, false, 0, "200 OK ok"},
+		"401 and Deputy refreshes":     {false, 401, true, 0, "200 OK ok"},
+		"401 and Deputy has the same":  {false, 401, false, 0, "401 Unauthorized refused"},
+		"in the body, newer token":     {true, 400, false, 0, "200 OK ok"},
+		"in the body, refreshed":       {false, 400, true, 0, "200 OK ok"},
+		"in the body, same token: ask": {false, 400, false, 1, "200 OK ok"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -274,6 +277,9 @@ func TestRefusedCredential(t *testing.T) {
 				s := newStage()
 				defer s.close()
 				old := s.deputy.Grant(alice, "mail")
+				if test.renews {
+					s.deputy.Renew(alice, "mail")
+				}
 				s.third = func(w http.ResponseWriter, r *http.Request) {
 					body, _ := io.ReadAll(r.Body)
 					if string(body) != "payload" {

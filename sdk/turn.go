@@ -42,8 +42,8 @@ type Turn struct {
 type heldToken struct {
 	turn  chan struct{}
 	token AccessToken
-	// refused is a token that a tool said was refused; if Deputy still has the
-	// same one, only the user can help.
+	// refused is a token that a tool said was refused; if Deputy has no other one,
+	// only the user can help.
 	refused Secret
 	force   bool // ask the user, whatever Deputy has
 }
@@ -157,9 +157,9 @@ func (t *Turn) token(ctx context.Context, cred Credential, callID string) (Acces
 	if !h.token.Value.Empty() && (h.token.Expires.IsZero() || t.agent.now().Add(nearlyStale).Before(h.token.Expires)) {
 		return h.token, nil
 	}
-	got, err := t.ask(ctx, cred, callID, h.force)
+	got, err := t.ask(ctx, cred, callID, h.force, h.refused)
 	if err == nil && got.Value.equal(h.refused) {
-		got, err = t.ask(ctx, cred, callID, true)
+		got, err = t.ask(ctx, cred, callID, true, Secret{})
 	}
 	if err != nil {
 		return AccessToken{}, err
@@ -178,7 +178,7 @@ func (t *Turn) renew(ctx context.Context, cred Credential, callID string, refuse
 	if !h.token.Value.Empty() && !h.token.Value.equal(refused.Value) {
 		return h.token, nil // another request of this turn was here first
 	}
-	got, err := t.ask(ctx, cred, callID, false)
+	got, err := t.ask(ctx, cred, callID, false, refused.Value)
 	if err != nil {
 		return AccessToken{}, err
 	}
@@ -188,9 +188,9 @@ func (t *Turn) renew(ctx context.Context, cred Credential, callID string, refuse
 
 // ask gets a credential from Deputy, and asks the user for as long as Deputy
 // wants that: the second time is for a user who did not grant all scopes.
-func (t *Turn) ask(ctx context.Context, cred Credential, callID string, force bool) (AccessToken, error) {
+func (t *Turn) ask(ctx context.Context, cred Credential, callID string, force bool, refused Secret) (AccessToken, error) {
 	for range maxAsks {
-		token, err := t.agent.deputy.Token(ctx, t.wat, cred, force)
+		token, err := t.agent.deputy.token(ctx, t.wat, cred, force, refused)
 		var need *ConsentRequired
 		if !errors.As(err, &need) {
 			return token, err

@@ -61,6 +61,7 @@ type Request struct {
 	Provider string
 	Scopes   name.Scopes // empty: the provider's default
 	Force    bool        // ask the user again, whatever is in the vault
+	Refused  secret.Text // an access token that the third party refused: another one, if there is one; empty: none was
 
 	// For the authorization, if there has to be one; see [consent.Ask].
 	Params    map[string]string
@@ -107,7 +108,7 @@ func (b *Broker) federated(ctx context.Context, p guard.Permit, found Found, r R
 	p = p.With(r.Provider, r.Scopes, nil)
 	kind, ready := decide(found, r)
 	if ready {
-		token, err := b.Vault.Fresh(ctx, p, found.Grant)
+		token, err := b.fresh(ctx, p, found.Grant, r.Refused)
 		if err == nil {
 			return b.release(ctx, p.Detail(map[string]string{"grant": found.Grant.ID}), provider.Credential{
 				Type: provider.TypeOAuth2, Token: provider.Token{Access: token.Access, Type: token.Type}, Expires: token.Expires, Scopes: r.Scopes,
@@ -127,13 +128,20 @@ func (b *Broker) federated(ctx context.Context, p guard.Permit, found Found, r R
 	return Answer{Link: &link}, nil
 }
 
+func (b *Broker) fresh(ctx context.Context, p guard.Permit, g vault.Grant, refused secret.Text) (vault.Token, error) {
+	if refused.Empty() {
+		return b.Vault.Fresh(ctx, p, g)
+	}
+	return b.Vault.Instead(ctx, p, g, refused)
+}
+
 // obtain gets what needs nobody's consent.
 func (b *Broker) obtain(ctx context.Context, p guard.Permit, found Found, r Request) (Answer, error) {
 	if r.Scopes.Len() == 0 {
 		r.Scopes = found.DefaultScopes
 	}
 	p = p.With(r.Provider, r.Scopes, map[string]string{"type": string(found.Type)})
-	credential, err := b.Other.Obtain(ctx, p, r.Provider, r.Scopes, r.Force)
+	credential, err := b.Other.Obtain(ctx, p, r.Provider, r.Scopes, r.Force || !r.Refused.Empty())
 	if err != nil {
 		return Answer{}, b.refuse(ctx, p, err)
 	}

@@ -36,6 +36,7 @@ type upstream struct {
 	info   map[string]any                                    // the user info answer; nil: the ID token's subject
 	answer func(w http.ResponseWriter, r *http.Request) bool // answers a token request in place of it
 	params func(q url.Values)                                // changes the authorization answer
+	mux    *http.ServeMux                                    // all of its addresses
 
 	loggedOut []string // client ids that sent somebody to log out
 }
@@ -50,7 +51,7 @@ func newUpstream(t *testing.T) (*upstream, *httptest.Server) {
 	mux := http.NewServeMux()
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
-	u.url = srv.URL
+	u.url, u.mux = srv.URL, mux
 	show := func(w http.ResponseWriter, v any) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(v)
@@ -292,6 +293,38 @@ func TestHostileUpstreams(t *testing.T) {
 			t.Fatalf("%s: it made %d users", what, n)
 		}
 	}
+}
+
+// TestHostileDiscovery: a document counts for the issuer that it was asked for
+// alone, and only with what an answer can be trusted by (OpenID Connect Discovery
+// 1.0, section 4.3).
+func TestHostileDiscovery(t *testing.T) {
+	w, u := newOIDCWorld(t, nil)
+	for path, edit := range map[string]func(doc map[string]any){
+		"another":  func(doc map[string]any) { doc["issuer"] = u.url },
+		"slash":    func(doc map[string]any) { doc["issuer"] = u.url + "/slash/" },
+		"none":     func(doc map[string]any) { delete(doc, "issuer") },
+		"nowhere":  func(doc map[string]any) { delete(doc, "authorization_endpoint") },
+		"tokens":   func(doc map[string]any) { delete(doc, "token_endpoint") },
+		"unsigned": func(doc map[string]any) { doc["id_token_signing_alg_values_supported"] = []string{"none"} },
+		"shared":   func(doc map[string]any) { doc["id_token_signing_alg_values_supported"] = []string{"HS256"} },
+	} {
+		issuer := u.url + "/" + path
+		doc := map[string]any{
+			"issuer": issuer, "authorization_endpoint": u.url + "/authorize", "token_endpoint": u.url + "/token", "jwks_uri": u.url + "/keys",
+			"id_token_signing_alg_values_supported": []string{"ES256"}, "response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
+		}
+		edit(doc)
+		u.mux.HandleFunc("/"+path+"/.well-known/openid-configuration", func(rw http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(rw).Encode(doc) })
+		made := w.api(http.MethodPost, base+"/staff/identity-providers",
+			map[string]any{"name": path, "type": "oidc", "clientId": "deputy", "clientSecret": upstreamSecret, "issuer": issuer, "createUsers": true}, http.StatusCreated)
+		checks, _ := made["checks"].([]any)
+		if len(checks) == 0 || checks[0].(map[string]any)["ok"] != false {
+			t.Errorf("%s: whoever saves it is told %v", path, checks)
+		}
+		w.open(w.browser(), w.URL+"/userpool/staff/login/"+path+"/begin", http.StatusBadGateway, "idp_discovery_invalid")
+	}
+	w.open(w.browser(), w.begin("staff"), http.StatusOK, "张三")
 }
 
 // TestAnAddressIsNoIdentity has an account at the upstream with the address of a

@@ -50,6 +50,12 @@ func unauthenticated(code, format string, args ...any) *fault.Error {
 	return fault.New(fault.Unauthenticated, code, format, args...)
 }
 
+// Claims are what a verified token says, as far as the ingress wants to know.
+type Claims struct {
+	jwt.Claims
+	more extra
+}
+
 // extra are claims besides those of jwt.Claims.
 type extra struct {
 	AuthorizedParty string `json:"azp"`     // OpenID Connect Core 1.0, section 2
@@ -64,10 +70,7 @@ func (h *Handler) authenticate(ctx context.Context, in agent.Inbound, token stri
 	if err != nil {
 		return err
 	}
-	var more extra
-	if err := wire.DecodeForeign(claims.Raw, &more); err != nil {
-		return fault.Wrap(err, fault.Unauthenticated, "token_malformed", "the token's claims are malformed")
-	}
+	more := claims.more
 	if more.Nonce != nil || more.AtHash != nil || more.Events != nil {
 		// They have type JWT like many access tokens, and travel through browsers.
 		return unauthenticated("token_type", "this is an ID token or a logout token").WithFix("send the access token")
@@ -127,21 +130,28 @@ type Issuers struct {
 
 type issuer struct {
 	remote   *jwt.Issuer
-	verdicts *jwt.Verdicts[jwt.Claims]
+	verdicts *jwt.Verdicts[Claims]
 }
 
 // Verify implements [Verifier].
-func (s *Issuers) Verify(ctx context.Context, discoveryURL, token string) (jwt.Claims, error) {
+func (s *Issuers) Verify(ctx context.Context, discoveryURL, token string) (Claims, error) {
 	i, err := s.get(discoveryURL)
 	if err != nil {
-		return jwt.Claims{}, err
+		return Claims{}, err
 	}
-	return i.verdicts.Verify(token, func(token string) (jwt.Claims, time.Time, error) {
-		return jwt.Until(i.remote.Verify(ctx, token, jwt.Expect{
+	return i.verdicts.Verify(token, func(token string) (Claims, time.Time, error) {
+		verified, err := i.remote.Verify(ctx, token, jwt.Expect{
 			Types:      []string{"at+jwt", "JWT"},
 			Algorithms: []string{"ES256", "EdDSA", "RS256", "PS256", "ES384", "RS384", "PS384", "ES512", "RS512", "PS512"},
 			Skew:       jwt.MaxSkew, Now: s.Now,
-		}))
+		})
+		claims := Claims{Claims: verified}
+		if err == nil {
+			if err = wire.DecodeForeign(verified.Raw, &claims.more); err != nil {
+				err = fault.Wrap(err, fault.Unauthenticated, "token_malformed", "the token's claims are malformed")
+			}
+		}
+		return claims, verified.ExpiresAt, err
 	})
 }
 
@@ -158,7 +168,7 @@ func (s *Issuers) get(discoveryURL string) (*issuer, error) {
 	if s.issuer == nil {
 		s.issuer = map[string]*issuer{}
 	}
-	i := &issuer{remote, jwt.NewVerdicts[jwt.Claims](s.Now)}
+	i := &issuer{remote, jwt.NewVerdicts[Claims](s.Now)}
 	s.issuer[discoveryURL] = i
 	return i, nil
 }

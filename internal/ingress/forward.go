@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -29,6 +29,8 @@ func newTransport(c Config) http.RoundTripper {
 		IdleConnTimeout:        90 * time.Second,
 		ResponseHeaderTimeout:  c.FirstByte,
 		MaxResponseHeaderBytes: 64 << 10,
+		// Half of what is usual, since silent streams keep them; what is larger passes them by.
+		ReadBufferSize: 2 << 10, WriteBufferSize: 2 << 10,
 	}
 }
 
@@ -65,13 +67,13 @@ func (h *Handler) forward(q *request, base string, u name.User, wat secret.Text,
 	}
 	ctx, cancel := context.WithTimeout(q.in.Context(), h.config.Timeout)
 	defer cancel()
-	in := q.in.Clone(ctx)
+	in := q.in.WithContext(ctx)
 	in.Trailer, in.TransferEncoding = nil, nil // trailers could bring headers in after the check
 	in.Body, in.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	session := sessionID(in.Header)
-	strip(in.Header)
+	in.Header = stripped(in.Header) // before the proxy sees it, which would hand on an Upgrade
 	proxy := httputil.ReverseProxy{
-		Transport: h.transport, FlushInterval: -1, ErrorLog: slog.NewLogLogger(h.config.Log.Handler(), slog.LevelDebug),
+		Transport: h.transport, FlushInterval: -1, ErrorLog: h.proxyLog, BufferPool: &h.buffers,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			// No query: the agent's interface has none, and people put tokens there.
 			p.Out.URL = &url.URL{Scheme: target.Scheme, Host: target.Host, Path: "/invoke"}
@@ -96,6 +98,23 @@ func (h *Handler) forward(q *request, base string, u name.User, wat secret.Text,
 	}
 	proxy.ServeHTTP(q.out, in)
 }
+
+// buffers are what answers are copied through. The proxy's own would be of 32 KiB
+// and new for each answer, and a stream that is silent for hours keeps its buffer.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 4 << 10
+
+// Get implements [httputil.BufferPool].
+func (b *buffers) Get() []byte {
+	if free, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return free[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put implements [httputil.BufferPool].
+func (b *buffers) Put(used []byte) { b.pool.Put((*[bufferSize]byte)(used)) }
 
 // unreachable answers for an agent that did not.
 func (h *Handler) unreachable(q *request, ctx context.Context, err error) {

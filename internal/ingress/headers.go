@@ -2,25 +2,27 @@ package ingress
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 )
 
-// withheld are headers that never reach an agent as a client sent them, in the
-// form that plain gives them: credentials, everything that says who is calling
-// or from where, and what the ingress sets itself.
-func withheld() []string {
-	return []string{
-		"authorization", "proxy-authorization", "cookie", "cookie2",
+// withheld reports whether a header, in the form that plain gives it, never
+// reaches an agent as a client sent it: credentials, everything that says who is
+// calling or from where, and what the ingress sets itself.
+func withheld(plain string) bool {
+	switch plain {
+	case "authorization", "proxy-authorization", "cookie", "cookie2",
 		"workloadaccesstoken", "workload-access-token", "x-workload-access-token", "x-workloadaccesstoken",
 		"user-id", "userid", "x-user-id", "x-userid", "session-id", "sessionid", "x-session-id", "x-sessionid", "x-request-id",
 		"remote-user", "x-remote-user", "x-authenticated-user", "forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "x-original-url",
-		"x-rewrite-url", "x-http-method-override", "expect", "upgrade", "http2-settings",
+		"x-rewrite-url", "x-http-method-override", "expect", "upgrade", "http2-settings":
+		return true
 	}
-}
-
-func withheldPrefixes() []string {
-	return []string{"x-amz-", "x-amzn-", "x-ve-", "x-deputy-", "x-forwarded-", "x-auth-request-"}
+	for _, family := range [...]string{"x-amz", "x-amzn", "x-ve", "x-deputy", "x-forwarded", "x-auth-request"} {
+		if rest, ok := strings.CutPrefix(plain, family); ok && (rest == "" || rest[0] == '-') {
+			return true
+		}
+	}
+	return false
 }
 
 // plain returns a header name as the most forgiving server might read it: in
@@ -37,15 +39,16 @@ func plain(header string) string {
 	return strings.Trim(string(b), "-")
 }
 
-// strip removes from h what a client may not say to an agent.
-func strip(h http.Header) {
-	names, prefixes := withheld(), withheldPrefixes()
-	for header := range h {
-		p := plain(header)
-		if slices.Contains(names, p) || slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(p+"-", prefix) }) {
-			delete(h, header)
+// stripped returns h without what a client may not say to an agent. The values
+// are shared with h.
+func stripped(h http.Header) http.Header {
+	kept := make(http.Header, len(h))
+	for header, values := range h {
+		if !withheld(plain(header)) {
+			kept[header] = values
 		}
 	}
+	return kept
 }
 
 // sessionID returns the client's conversation id, or "" if there is none that
@@ -67,11 +70,13 @@ func notIDRune(r rune) bool {
 // whole: cookies ignore ports, so an agent could set those of the login pages.
 func clean(h http.Header) {
 	for header := range h {
-		switch p := plain(header); {
-		case slices.Contains([]string{"set-cookie", "set-cookie2", "clear-site-data", "strict-transport-security", "alt-svc",
-			"service-worker-allowed", "public-key-pins", "refresh"}, p),
-			strings.HasPrefix(p, "access-control-"):
+		switch p := plain(header); p {
+		case "set-cookie", "set-cookie2", "clear-site-data", "strict-transport-security", "alt-svc", "service-worker-allowed", "public-key-pins", "refresh":
 			delete(h, header)
+		default:
+			if strings.HasPrefix(p, "access-control-") {
+				delete(h, header)
+			}
 		}
 	}
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -3,6 +3,7 @@ package ingress
 
 import (
 	"context"
+	"log"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -13,7 +14,6 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
-	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/wire"
@@ -28,7 +28,7 @@ type Fleet interface {
 // Verifier checks a user's token against the issuer with a discovery URL. A
 // token that proves nothing is a fault of kind Unauthenticated. [Issuers] is one.
 type Verifier interface {
-	Verify(ctx context.Context, discoveryURL, token string) (jwt.Claims, error)
+	Verify(ctx context.Context, discoveryURL, token string) (Claims, error)
 }
 
 // Minter makes workload access tokens.
@@ -73,6 +73,8 @@ type Config struct {
 type Handler struct {
 	config    Config
 	transport http.RoundTripper
+	proxyLog  *log.Logger // of the proxies
+	buffers   buffers
 
 	mu   sync.Mutex
 	busy map[name.Workload]int // requests that are being served
@@ -94,7 +96,7 @@ func New(c Config) *Handler {
 			*d.field = d.value
 		}
 	}
-	return &Handler{config: c, transport: newTransport(c), busy: map[name.Workload]int{}}
+	return &Handler{config: c, transport: newTransport(c), proxyLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), busy: map[name.Workload]int{}}
 }
 
 // request is one request on its way in.

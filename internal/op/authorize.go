@@ -1,10 +1,12 @@
 package op
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/browser"
@@ -27,29 +29,30 @@ type authorize struct {
 	consents userpool.Consents
 }
 
+// serve asks nobody and tells nobody anything before it knows who is there: a link
+// of ours that led to a client's address at once, if only with an error, would be
+// of use to whoever registered the client for that (RFC 9700, section 4.11.2).
 func (e authorize) serve(w http.ResponseWriter, r *http.Request, pool userpool.Pool) error {
 	ctx := r.Context()
-	a, err := e.requests.parse(ctx, pool, r.URL.RawQuery)
+	a, refusal, err := e.read(ctx, pool, r.URL.RawQuery)
 	if err != nil {
-		return e.answers.fail(w, pool, err)
-	}
-	if err := e.requests.pushed.open(ctx, pool, a); err != nil {
 		return err
 	}
 	who, loggedIn, err := e.logins.SessionUser(r, e.Issuer(pool))
 	if err != nil {
 		return err
 	}
-	if a.needsLogin(who, loggedIn, e.Now()) {
-		if a.prompt(oauth.PromptNone) {
-			return e.answers.refuse(ctx, w, pool, a, oauth.CodeLoginRequired, "nobody is logged in, or not lately enough")
+	if !loggedIn || (refusal == nil && a.needsLogin(who, loggedIn, e.Now())) {
+		if !a.prompt(oauth.PromptNone) {
+			return e.logIn(w, pool, a)
 		}
-		to, err := e.logins.LoginURL(e.Issuer(pool), poolpage.Path(pool.Name, "/authorize?")+a.afterLogin())
-		if err != nil {
-			return err
-		}
-		poolpage.Redirect(w, to)
-		return nil
+		refusal = cmp.Or(refusal, oauth.NewError(oauth.CodeLoginRequired, "nobody is logged in, or not lately enough"))
+	}
+	if refusal == nil && a.subject != "" && a.subject != who.User.ID { // OpenID Connect Core 1.0, section 3.1.2.2
+		refusal = oauth.NewError(oauth.CodeLoginRequired, "somebody else is logged in than id_token_hint names")
+	}
+	if refusal != nil {
+		return e.refuse(ctx, w, pool, a, refusal)
 	}
 	allowed, err := e.consents.Consent(ctx, pool.Name, who.User.ID, a.client.ID)
 	if err != nil {
@@ -59,10 +62,45 @@ func (e authorize) serve(w http.ResponseWriter, r *http.Request, pool userpool.P
 		return e.answers.code(w, r, pool, a, who)
 	}
 	if a.prompt(oauth.PromptNone) {
-		return e.answers.refuse(ctx, w, pool, a, oauth.CodeConsentRequired, "the user has not allowed this yet")
+		return e.refuse(ctx, w, pool, a, oauth.NewError(oauth.CodeConsentRequired, "the user has not allowed this yet"))
 	}
 	e.Pages.Render(w, r, http.StatusOK, consentPage(pool, e.Brand(pool), a, who, e.Site.FormToken(w, r, consentPurpose(pool, a, who)...)))
 	return nil
+}
+
+// read returns a request, and what is wrong with it that the client may be told.
+func (e authorize) read(ctx context.Context, pool userpool.Pool, raw string) (authRequest, *oauth.Error, error) {
+	a, err := e.requests.parse(ctx, pool, raw)
+	var wrong *redirectError
+	if errors.As(err, &wrong) {
+		return wrong.request, wrong.err, nil
+	}
+	if err != nil {
+		return authRequest{}, nil, err
+	}
+	return a, nil, e.requests.pushed.open(ctx, pool, a)
+}
+
+// logIn sends the person to the login page, to come back with the request.
+func (e authorize) logIn(w http.ResponseWriter, pool userpool.Pool, a authRequest) error {
+	to, err := e.logins.LoginURL(e.Issuer(pool), poolpage.Path(pool.Name, "/authorize?")+a.afterLogin())
+	if err != nil {
+		return err
+	}
+	poolpage.Redirect(w, to)
+	return nil
+}
+
+// refuse tells the client by redirect why it gets no code, without the person
+// having decided anything. One that nobody of the pool has vouched for is not
+// trusted with that: its document names whatever address its author likes. The
+// person is told in its place, unless the address is on his own machine: http is
+// for loopback only.
+func (e authorize) refuse(ctx context.Context, w http.ResponseWriter, pool userpool.Pool, a authRequest, why *oauth.Error) error {
+	if a.client.Origin == userpool.ByDocument && !strings.HasPrefix(a.redirectURI, "http:") {
+		return refusedNotice(a.client, why)
+	}
+	return e.answers.refuse(ctx, w, pool, a, why)
 }
 
 // authorizePost turns a request sent by POST (OpenID Connect Core 1.0, section
@@ -126,7 +164,7 @@ func (e consent) submit(w http.ResponseWriter, r *http.Request, pool userpool.Po
 		}
 		return e.answers.code(w, r, pool, a, who)
 	case "deny":
-		return e.answers.refuse(ctx, w, pool, a, oauth.CodeAccessDenied, "the user denied the request")
+		return e.answers.refuse(ctx, w, pool, a, oauth.NewError(oauth.CodeAccessDenied, "the user denied the request"))
 	default:
 		return fault.New(fault.Invalid, "decision_missing", "the form has no decision").WithFix("choose allow or deny")
 	}
@@ -185,22 +223,11 @@ func (e answerer) code(w http.ResponseWriter, r *http.Request, pool userpool.Poo
 }
 
 // refuse answers with an error. That is an answer, too: a pushed request has no other.
-func (e answerer) refuse(ctx context.Context, w http.ResponseWriter, pool userpool.Pool, a authRequest, code, description string) error {
+func (e answerer) refuse(ctx context.Context, w http.ResponseWriter, pool userpool.Pool, a authRequest, why *oauth.Error) error {
 	if err := e.pushed.use(ctx, pool, a); err != nil {
 		return err
 	}
-	e.send(w, pool, a, oauth.NewError(code, description).Values(""))
-	return nil
-}
-
-// fail answers an error of requestParser by redirect if that is allowed, and
-// returns it otherwise.
-func (e answerer) fail(w http.ResponseWriter, pool userpool.Pool, err error) error {
-	var answer *redirectError
-	if !errors.As(err, &answer) {
-		return err
-	}
-	e.send(w, pool, answer.request, answer.err.Values(""))
+	e.send(w, pool, a, why.Values(""))
 	return nil
 }
 

@@ -6,19 +6,16 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/fault"
-	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/poolpage"
 	"github.com/deputy-id/deputy/internal/signin"
 	"github.com/deputy-id/deputy/internal/userpool"
-	"github.com/deputy-id/deputy/internal/wire"
 )
 
 // logout is RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0). The
@@ -27,7 +24,7 @@ type logout struct {
 	base
 	logins  *login.Logins
 	clients userpool.Clients
-	keys    *poolKeys
+	hints   hints
 
 	upstream Upstream
 }
@@ -191,16 +188,9 @@ func (e logout) parse(r *http.Request, pool userpool.Pool, raw string) (logoutRe
 	return l, nil
 }
 
-// audience returns whom an ID token of ours was made for. It may have expired
-// (section 4 of the specification): the hint proves nothing about now.
+// audience returns whom an ID token of ours was made for.
 func (e logout) audience(r *http.Request, pool userpool.Pool, idToken string) (string, error) {
-	set, err := e.keys.set(r.Context(), pool)
-	if err != nil {
-		return "", err
-	}
-	claims, err := set.Verify(idToken, jwt.Expect{
-		Issuer: e.Issuer(pool), Types: []string{idTokenType}, Algorithms: userpool.Algorithms(), Now: issuedAt(idToken),
-	})
+	claims, err := e.hints.read(r.Context(), pool, idToken)
 	if err != nil {
 		return "", err
 	}
@@ -208,21 +198,6 @@ func (e logout) audience(r *http.Request, pool userpool.Pool, idToken string) (s
 		return "", fault.New(fault.Invalid, "token_audience", "the ID token has %d audiences", len(claims.Audience))
 	}
 	return claims.Audience[0], nil
-}
-
-// issuedAt returns the clock by which a token is fresh: the time that it claims
-// to be from. The claim is only believed once the signature has been verified
-// with it.
-func issuedAt(token string) func() time.Time {
-	var claims struct {
-		IssuedAt int64 `json:"iat"`
-	}
-	if parts := strings.Split(token, "."); len(parts) == 3 && len(token) <= jwt.MaxToken {
-		if b, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil && wire.DecodeForeign(b, &claims) != nil {
-			claims.IssuedAt = 0
-		}
-	}
-	return func() time.Time { return time.Unix(claims.IssuedAt, 0) }
 }
 
 // logoutPost turns a logout request sent by POST into one by GET, as

@@ -61,14 +61,15 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 	keys := &poolKeys{keys: p.Keys, now: p.Now, byPool: map[string]cachedKeys{}}
 	found := clients{p.Clients, p.Pools, registration.NewDocuments(p.Outbound, p.Now), p.Guard}
 	pushed := pushedRequests{b, p.Pushed, p.Guard}
-	requests := requestParser{found, pushed}
+	hinted := hints{b, keys}
+	requests := requestParser{found, pushed, hinted}
 	answers := answerer{b, p.Codes, p.Guard, found, pushed}
 	jwts := assertions{b, p.Assertions, p.Guard, &clientKeys{fetch: p.Outbound.Fetch, now: p.Now, byURI: map[string]*jwt.Issuer{}}}
 	auth := clientAuth{b, found, p.Guard, p.ClientThrottle, jwts}
 	registering := register{b, p.Clients, p.Registrations, p.Guard, p.ClientThrottle}
 	access := accessTokens{b, keys, p.Users, p.Clients, p.Families}
 	devices := devicePage{b, p.Logins, p.Clients, p.Devices, p.Consents, p.Throttle, p.Guard}
-	ending := logout{b, p.Logins, p.Clients, keys, p.Upstream}
+	ending := logout{b, p.Logins, p.Clients, hinted, p.Upstream}
 	grants := p.grants(minter{base: b, keys: keys}, access)
 
 	for _, endpoint := range []struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/login"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
@@ -29,6 +30,7 @@ type authRequest struct {
 	nonce       string
 	challenge   string // PKCE, S256; empty: none
 	prompts     []string
+	subject     string          // whom id_token_hint names; empty: anybody
 	maxAge      time.Duration   // negative: any
 	pushed      userpool.Pushed // that raw refers to; zero: raw is the request
 }
@@ -48,6 +50,7 @@ func (e *redirectError) Error() string { return e.err.Error() }
 type requestParser struct {
 	clients userpool.Clients
 	pushed  pushedRequests
+	hints   hints
 }
 
 // parse reads a request as a browser brings it: its parameters, or a reference to
@@ -94,14 +97,29 @@ func (p requestParser) parameters(ctx context.Context, pool userpool.Pool, raw s
 	if err != nil {
 		return authRequest{}, err
 	}
-	a := authRequest{raw: raw, redirectURI: q.Get("redirect_uri"), state: q.Get("state"), nonce: q.Get("nonce")}
+	a := authRequest{
+		raw: raw, redirectURI: q.Get("redirect_uri"), state: q.Get("state"), nonce: q.Get("nonce"), prompts: strings.Fields(q.Get("prompt")),
+	}
 	if a.client, err = p.client(ctx, pool, q.Get("client_id")); err != nil {
 		return authRequest{}, err
 	}
 	if !oauth.Registered(a.client.RedirectURIs, a.redirectURI) {
 		return authRequest{}, redirectMismatch(a.client, a.redirectURI)
 	}
-	if refusal := a.fill(q); refusal != nil {
+	refusal := a.fill(q)
+	if hint := q.Get("id_token_hint"); hint != "" && refusal == nil {
+		var claims jwt.Claims
+		claims, err = p.hints.read(ctx, pool, hint)
+		if fault.Is(err, fault.Unauthenticated) {
+			// What may name somebody else than who is logged in cannot be passed over.
+			refusal, err = oauth.NewError(oauth.CodeInvalidRequest, "id_token_hint is not an ID token of this pool"), nil
+		}
+		a.subject = claims.Subject
+	}
+	if err != nil {
+		return authRequest{}, err
+	}
+	if refusal != nil {
 		return authRequest{}, &redirectError{a, refusal}
 	}
 	return a, nil
@@ -148,6 +166,21 @@ func redirectMismatch(c userpool.Client, came string) error {
 		n.Detail = browser.Text{EN: "The application must send one of the registered addresses.", ZH: "应用必须发送其中一个已注册的地址。"}
 	}
 	return &poolpage.Error{Status: http.StatusBadRequest, Notice: n}
+}
+
+// refusedNotice tells the person what his application is not told.
+func refusedNotice(c userpool.Client, why *oauth.Error) error {
+	return &poolpage.Error{Status: http.StatusBadRequest, Notice: browser.Notice{
+		Mood: browser.Failure, Title: poolpage.BadRequest(), Code: why.Code,
+		Text: browser.Text{EN: "The application's request cannot be answered.", ZH: "无法处理该应用的请求。"},
+		Facts: []browser.Fact{
+			{Label: browser.Text{EN: "Application", ZH: "应用"}, Values: []string{c.ID}},
+			{Label: browser.Text{EN: "Reason", ZH: "原因"}, Values: []string{why.Error()}},
+		},
+		Detail: browser.Text{
+			EN: "You were not sent back, because nobody of this user pool has registered this application.",
+			ZH: "该应用未在此用户池中注册，因此没有将你送回该应用。"},
+	}}
 }
 
 // fill reads the rest of the request.
@@ -213,7 +246,6 @@ func (a *authRequest) fillChallenge(q url.Values) *oauth.Error {
 }
 
 func (a *authRequest) fillPrompt(q url.Values) *oauth.Error {
-	a.prompts = strings.Fields(q.Get("prompt"))
 	for _, p := range a.prompts {
 		switch p {
 		case oauth.PromptNone, oauth.PromptLogin, oauth.PromptConsent, promptSelectAccount:

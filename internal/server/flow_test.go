@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/deputy-id/deputy/sandbox/feishu"
 )
@@ -74,6 +75,37 @@ func TestMainFlow(t *testing.T) {
 		if strings.Contains(w.log.String(), issued.Value) {
 			t.Errorf("a %s is in the log", issued.Kind)
 		}
+	}
+}
+
+// TestARefusedTokenIsRenewed has an agent come back with a token that the third
+// party no longer accepts, long before it should have expired.
+func TestARefusedTokenIsRenewed(t *testing.T) {
+	w := newWorld(t, nil)
+	w.person("zhangsan").logIn().authorize(w.link(w.wat("a", "zhangsan")).URL)
+	old := w.ask(w.wat("a", "zhangsan"), "feishu_oauth").Credential.AccessToken
+	again := func() string {
+		t.Helper()
+		got := w.api("POST", "/credentials", w.wat("a", "zhangsan"), `{"provider":"feishu_oauth","refused":"`+old+`"}`)
+		var a asked
+		if err := json.Unmarshal([]byte(got.body), &a); err != nil || got.status != http.StatusOK {
+			t.Fatal(got.status, got.body)
+		}
+		return a.Credential.AccessToken
+	}
+	if got := again(); got != old {
+		t.Error("a new token was refreshed because one refusal was reported")
+	}
+	w.clock.pass(2 * time.Minute)
+	renewed := again()
+	if renewed == old || w.owner(renewed) != "zhangsan" {
+		t.Errorf("got the same token, or one of %q", w.owner(renewed))
+	}
+	if again() != renewed || w.ask(w.wat("a", "zhangsan"), "feishu_oauth").Credential.AccessToken != renewed {
+		t.Error("who comes later gets another token")
+	}
+	if strings.Contains(w.log.String(), old) {
+		t.Error("the refused token is in the log")
 	}
 }
 

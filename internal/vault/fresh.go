@@ -71,7 +71,37 @@ func (v *Vault) Fresh(ctx context.Context, p guard.Permit, g Grant) (Token, erro
 		}
 		return Token{t.Access, t.Type, g.Expires}, nil
 	}
-	fresh, err := v.refresh(ctx, p, g.ID)
+	return v.refreshed(ctx, p, g.ID, 0)
+}
+
+// refusedPause is how old a token must be before its refusal leads to another
+// one: what refuses a new token does not do so for its age, and who reports
+// refusals without end must not have third parties asked without end.
+const refusedPause = time.Minute
+
+// Instead is Fresh for a caller who was refused the access token given, by the
+// third party: it is refreshed, whenever it expires. That is how tokens are
+// renewed whose third party does not tell when they expire. If there is no better
+// token, because it cannot be refreshed or was just now, the same one is returned.
+func (v *Vault) Instead(ctx context.Context, p guard.Permit, g Grant, refused secret.Text) (Token, error) {
+	if g.State == Reauthorize {
+		return Token{}, reauthorizationRequired(g)
+	}
+	t, err := v.open(ctx, g)
+	if err != nil {
+		return Token{}, err
+	}
+	defer t.clear()
+	if !secret.Equal(t.Access, refused) || t.Refresh.Empty() || v.Now().Sub(g.Updated) < refusedPause {
+		return v.Fresh(ctx, p, g)
+	}
+	v.usage.note(g, v.Now())
+	return v.refreshed(ctx, p, g.ID, g.Version)
+}
+
+// refreshed returns the token of a refresh; see [Vault.refresh].
+func (v *Vault) refreshed(ctx context.Context, p guard.Permit, id string, refused int64) (Token, error) {
+	fresh, err := v.refresh(ctx, p, id, refused)
 	if err != nil {
 		return Token{}, err
 	}
@@ -98,7 +128,7 @@ func (v *Vault) refreshBehind(ctx context.Context, p guard.Permit, g Grant) {
 	v.running.begin()
 	go func() {
 		defer v.running.end()
-		if _, err := v.refresh(context.WithoutCancel(ctx), p, g.ID); err != nil {
+		if _, err := v.refresh(context.WithoutCancel(ctx), p, g.ID, 0); err != nil {
 			v.Logger.LogAttrs(ctx, slog.LevelWarn, "grant not refreshed ahead of expiry", slog.String("grant", g.ID), slog.Any("err", fault.As(err)))
 		}
 	}()
@@ -106,22 +136,23 @@ func (v *Vault) refreshBehind(ctx context.Context, p guard.Permit, g Grant) {
 
 // refresh makes one refresh of a grant in this process, however many callers
 // want it. It is not bound to the context of the caller who came first: a
-// refresh token once sent must be seen through.
-func (v *Vault) refresh(ctx context.Context, p guard.Permit, id string) (Grant, error) {
-	for {
+// refresh token once sent must be seen through. Version refused of the grant, and
+// what was before, is no good even if it has not expired; 0 is none.
+func (v *Vault) refresh(ctx context.Context, p guard.Permit, id string, refused int64) (Grant, error) {
+	for again := false; ; again = true {
 		done := v.flight.DoChan(id, func() (any, error) {
 			v.running.begin()
 			defer v.running.end()
-			return v.refreshAlone(context.WithoutCancel(ctx), p, id)
+			return v.refreshAlone(context.WithoutCancel(ctx), p, id, refused)
 		})
 		select {
 		case r := <-done:
 			if r.Err != nil {
 				return Grant{}, r.Err
 			}
-			if g, ok := r.Val.(Grant); ok {
+			if g, ok := r.Val.(Grant); ok && (g.Version > refused || again) {
 				return g, nil
-			} // else it was a flight of Replay's
+			} // else it was a flight of Replay's, or perhaps of somebody to whom that version was good enough
 		case <-ctx.Done():
 			return Grant{}, fault.Wrap(ctx.Err(), fault.Unavailable, "refresh_in_progress", "the third party has not yet answered to the refresh of this grant").
 				WithFix("try again")

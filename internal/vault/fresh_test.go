@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,8 +72,10 @@ type world struct {
 
 func (w *world) now() time.Time { return time.UnixMilli(w.clock.Load()) }
 
-func newWorld(t *testing.T) *world {
-	w := &world{db: storetest.SQLite(t)}
+func newWorld(t *testing.T) *world { return newWorldOn(t, storetest.SQLite(t)) }
+
+func newWorldOn(t testing.TB, db *store.DB) *world {
+	w := &world{db: db}
 	w.clock.Store(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).UnixMilli())
 	w.party = &thirdParty{current: "rt_first", now: w.now}
 	w.vault = w.replica(t)
@@ -99,14 +102,14 @@ func newWorld(t *testing.T) *world {
 
 // authorize completes an authorization of zhang's with that id, by which the
 // agent may use g.
-func (w *world) authorize(t *testing.T, id string, g vault.Grant) {
+func (w *world) authorize(t testing.TB, id string, g vault.Grant) {
 	t.Helper()
 	complete(t, w.db, id, zhang, g)
 }
 
 // complete completes an authorization of u's with that id, by which the agent may
 // use g.
-func complete(t *testing.T, db *store.DB, id string, u name.User, g vault.Grant) {
+func complete(t testing.TB, db *store.DB, id string, u name.User, g vault.Grant) {
 	t.Helper()
 	a := consent.Authorization{ID: id, Pool: "default", Provider: "feishu", Workload: agent, User: u, State: consent.Pending, LinkHash: id, Sealed: []byte{1}, Version: 1}
 	if err := (store.Authorizations{DB: db}).BeginAuthorization(t.Context(), storetest.Permit(t, consent.ActionBegin, a.Resource()), a); err != nil {
@@ -114,14 +117,19 @@ func complete(t *testing.T, db *store.DB, id string, u name.User, g vault.Grant)
 	}
 	a.State, a.Version = consent.Completed, 2
 	err := store.Authorizations{DB: db}.Complete(t.Context(), storetest.Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, a, g,
-		vault.Delegation{ID: name.NewID("dlg"), GrantID: g.ID, Workload: agent, Scopes: g.Scopes})
+		vault.Delegation{ID: delegationID(id), GrantID: g.ID, Workload: agent, Scopes: g.Scopes})
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
+// delegationID is the id of the delegation that an authorization led to.
+func delegationID(authorization string) string {
+	return "dlg" + strings.TrimPrefix(authorization, "auth")
+}
+
 // replica returns another process's vault on the same store.
-func (w *world) replica(t *testing.T) *vault.Vault {
+func (w *world) replica(t testing.TB) *vault.Vault {
 	t.Helper()
 	v, stop, err := newReplica(t.Context(), w.db, t.TempDir(), w.party, w.now)
 	if err != nil {
@@ -153,7 +161,7 @@ func newReplica(ctx context.Context, db *store.DB, dir string, party vault.Refre
 }
 
 // drained returns when v's refreshes have ended.
-func drained(t *testing.T, v *vault.Vault) {
+func drained(t testing.TB, v *vault.Vault) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -162,7 +170,7 @@ func drained(t *testing.T, v *vault.Vault) {
 	}
 }
 
-func (w *world) permit(t *testing.T) guard.Permit {
+func (w *world) permit(t testing.TB) guard.Permit {
 	t.Helper()
 	p, err := w.vault.Guard.Allow(t.Context(), asks, "credential.release", provider.Resource("default", "feishu"))
 	if err != nil {
@@ -171,7 +179,7 @@ func (w *world) permit(t *testing.T) guard.Permit {
 	return p
 }
 
-func (w *world) stored(t *testing.T) vault.Grant {
+func (w *world) stored(t testing.TB) vault.Grant {
 	t.Helper()
 	g, err := store.Vault{DB: w.db}.Grant(t.Context(), w.grant.ID)
 	if err != nil {
@@ -355,6 +363,70 @@ func TestACallerWhoLeavesDoesNotLoseTheTokens(t *testing.T) {
 	}
 	if g := w.stored(t); g.Version != 2 || w.party.calls != 1 {
 		t.Errorf("version %d after %d calls", g.Version, w.party.calls)
+	}
+}
+
+// TestATokenThatTheThirdPartyRefusesIsReplaced has a third party that does not
+// tell when its tokens expire: that they have, the agent is told by a 401.
+func TestATokenThatTheThirdPartyRefusesIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	newer, err := w.vault.NewGrant(t.Context(), "default", "feishu", zhang, w.stored(t), vendor.Account{}, vendor.Tokens{
+		Access: secret.FromString("at_first"), Refresh: secret.FromString("rt_first"), TokenType: "Bearer"}, w.grant.Scopes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.authorize(t, "auth_2", newer)
+	w.party.answer = func(got vendor.Tokens) (vendor.Tokens, error) {
+		got.ExpiresAt = time.Time{}
+		return got, nil
+	}
+	instead := func(refused string) string {
+		t.Helper()
+		got, err := w.vault.Instead(t.Context(), w.permit(t), w.stored(t), secret.FromString(refused))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Access.RevealString()
+	}
+	w.pass(30 * time.Second)
+	if got := instead("at_first"); got != "at_first" || w.party.calls != 0 {
+		t.Errorf("half a minute old: %q after %d calls", got, w.party.calls)
+	}
+	w.pass(30 * 24 * time.Hour)
+	if got := instead("at_of_another_time"); got != "at_first" || w.party.calls != 0 {
+		t.Errorf("another token was refused: %q after %d calls", got, w.party.calls)
+	}
+	// Many report the same refusal: one refresh.
+	var group sync.WaitGroup
+	p, old := w.permit(t), w.stored(t)
+	for range 20 {
+		group.Go(func() {
+			got, err := w.vault.Instead(t.Context(), p, old, secret.FromString("at_first"))
+			if err != nil || got.Access.RevealString() == "at_first" {
+				t.Errorf("got %q, %v", got.Access.RevealString(), err)
+			}
+		})
+	}
+	group.Wait()
+	now := instead("at_first")
+	if again := instead(now); again != now || w.party.calls != 1 {
+		t.Errorf("%d calls", w.party.calls)
+	}
+}
+
+// TestARefusedTokenWithoutARefreshTokenStays, since an agent's word ends nobody's
+// grant.
+func TestARefusedTokenWithoutARefreshTokenStays(t *testing.T) {
+	w := newWorld(t)
+	newer, err := w.vault.NewGrant(t.Context(), "default", "feishu", zhang, w.stored(t), vendor.Account{}, vendor.Tokens{Access: secret.FromString("at_only"), TokenType: "Bearer"}, w.grant.Scopes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.authorize(t, "auth_2", newer)
+	w.pass(time.Hour)
+	got, err := w.vault.Instead(t.Context(), w.permit(t), w.stored(t), secret.FromString("at_only"))
+	if err != nil || got.Access.RevealString() != "at_only" || w.stored(t).State != vault.Active || w.party.calls != 0 {
+		t.Errorf("got %q, state %q, %v", got.Access.RevealString(), w.stored(t).State, err)
 	}
 }
 

@@ -86,7 +86,7 @@ func (v *Vault) turn(g Grant, standing Lease, now time.Time) (what turn, until t
 // refreshAlone takes the grant's lease and spends its refresh token, or waits
 // for the process that does. The grant is read inside the flight, so that a
 // caller who queued behind a refresh sees its result instead of repeating it.
-func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Grant, error) {
+func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string, refused int64) (Grant, error) {
 	patience := v.Patience.filled()
 	ctx, cancel := context.WithTimeout(ctx, patience.Lease+patience.Answer+patience.Store) // as long as another process may take
 	defer cancel()
@@ -103,7 +103,7 @@ func (v *Vault) refreshAlone(ctx context.Context, p guard.Permit, id string) (Gr
 			return Grant{}, reauthorizationRequired(g)
 		}
 		now := v.Now()
-		if !g.expired(now) && !due(g, now) {
+		if !g.expired(now) && !due(g, now) && g.Version > refused {
 			return g, nil // somebody else refreshed it
 		}
 		switch what, until := v.turn(g, standing, now); what {

@@ -55,7 +55,7 @@ func (v *Vault) Sweep(ctx context.Context) (int, error) {
 			workers.Go(func() error {
 				ctx, cancel := context.WithTimeout(ctx, sweepPatience)
 				defer cancel()
-				_, failures[i] = v.refresh(ctx, p, g.ID)
+				_, failures[i] = v.refresh(ctx, p, g.ID, 0)
 				return nil
 			})
 		}

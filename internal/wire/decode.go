@@ -79,7 +79,7 @@ func (d *document) object(path string, typ reflect.Type, depth int) error {
 	if depth > MaxDepth {
 		return d.invalid(path, "is nested more than "+strconv.Itoa(MaxDepth)+" levels deep")
 	}
-	fields := fieldsOf(typ)
+	isStruct := typ != nil && typ.Kind() == reflect.Struct
 	seen := map[string]bool{}
 	for d.at.more() {
 		key, err := d.at.key()
@@ -92,10 +92,10 @@ func (d *document) object(path string, typ reflect.Type, depth int) error {
 		}
 		seen[key] = true
 		fieldType := elem(typ)
-		if fields != nil {
-			f, known := fields[key]
+		if isStruct {
+			f, known := field(typ, key)
 			if !known {
-				if err := d.unknown(at, key, fields); err != nil {
+				if err := d.unknown(at, key, members(typ)); err != nil {
 					return err
 				}
 			}
@@ -123,13 +123,11 @@ func (d *document) array(path string, typ reflect.Type, depth int) error {
 // unknown judges a member that no field is named after. encoding/json would
 // decode it all the same when only the letter case differs, so that is refused
 // in foreign documents too: it could overrule the member that was checked.
-func (d *document) unknown(at, key string, fields map[string]reflect.Type) error {
-	names := make([]string, 0, len(fields))
-	for f := range fields {
+func (d *document) unknown(at, key string, names []string) error {
+	for _, f := range names {
 		if strings.EqualFold(f, key) {
 			return d.invalid(at, fmt.Sprintf("must be written %q", f))
 		}
-		names = append(names, f)
 	}
 	if !d.strict {
 		return nil
@@ -225,36 +223,59 @@ func elem(t reflect.Type) reflect.Type {
 }
 
 func decodesItself(t reflect.Type) bool {
+	if t.PkgPath() == "" && t.Kind() != reflect.Struct {
+		return false // types without a name of their own have no methods, except what a struct embeds
+	}
 	p := reflect.PointerTo(t)
 	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// fieldsOf returns the member names of a struct and the types behind them, and
-// nil for other types.
-func fieldsOf(t reflect.Type) map[string]reflect.Type {
-	if t == nil || t.Kind() != reflect.Struct {
-		return nil
-	}
-	fields := map[string]reflect.Type{}
+// field returns the type of the member that a struct has under a name. It looks
+// for it each time: most types have few members, and most documents fewer.
+func field(t reflect.Type, key string) (reflect.Type, bool) {
+	var deeper reflect.Type
 	for i := range t.NumField() {
 		f := t.Field(i)
-		tag := f.Tag.Get("json")
-		tagName, _, _ := strings.Cut(tag, ",")
-		inner := indirect(f.Type)
-		switch {
-		case tag == "-":
-		case f.Anonymous && tagName == "" && inner.Kind() == reflect.Struct:
-			for k, typ := range fieldsOf(inner) {
-				if _, shadowed := fields[k]; !shadowed {
-					fields[k] = typ
-				}
-			}
-		case !f.IsExported():
-		case tagName == "":
-			fields[f.Name] = f.Type
-		default:
-			fields[tagName] = f.Type
+		member, inner := memberOf(f)
+		if inner != nil && deeper == nil {
+			deeper, _ = field(inner, key)
+		}
+		if member != "" && member == key {
+			return f.Type, true // also where an embedded struct has one of that name
 		}
 	}
-	return fields
+	return deeper, deeper != nil
+}
+
+// members returns the names of all members of a struct.
+func members(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		member, inner := memberOf(t.Field(i))
+		if inner != nil {
+			names = append(names, members(inner)...)
+		} else if member != "" {
+			names = append(names, member)
+		}
+	}
+	return names
+}
+
+// memberOf returns the name of the member that f is decoded from, "" if there
+// is none, or the struct whose members f stands for.
+func memberOf(f reflect.StructField) (member string, inner reflect.Type) {
+	tag := f.Tag.Get("json")
+	member, _, _ = strings.Cut(tag, ",")
+	switch embedded := indirect(f.Type); {
+	case tag == "-":
+		return "", nil
+	case f.Anonymous && member == "" && embedded.Kind() == reflect.Struct:
+		return "", embedded
+	case !f.IsExported():
+		return "", nil
+	case member == "":
+		return f.Name, nil
+	default:
+		return member, nil
+	}
 }

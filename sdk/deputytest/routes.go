@@ -69,6 +69,7 @@ func (s *Server) credential(w http.ResponseWriter, r *http.Request) {
 		Provider string   `json:"provider"`
 		Scopes   []string `json:"scopes"`
 		Force    bool     `json:"force"`
+		Refused  string   `json:"refused"`
 	}
 	if !read(w, r, &in) {
 		return
@@ -84,6 +85,10 @@ func (s *Server) credential(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := holding{u, in.Provider}
+	if s.renewing[h] && in.Refused == s.held[h] {
+		delete(s.renewing, h)
+		s.grant(h)
+	}
 	if token, ok := s.held[h]; ok && !in.Force {
 		answer(w, http.StatusOK, map[string]any{"status": "ready", "credential": map[string]any{
 			"type": "oauth2", "accessToken": token, "tokenType": "Bearer", "scopes": in.Scopes,

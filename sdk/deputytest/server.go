@@ -41,18 +41,19 @@ type Server struct {
 	URL string           // where it is reachable; the issuer of its tokens
 	Now func() time.Time // nil: time.Now
 
-	mux  *http.ServeMux
-	mu   sync.Mutex
-	key  *ecdsa.PrivateKey
-	kid  string
-	wats map[string]deputy.User // by token
-	held map[holding]string     // access tokens
-	kept map[string]any         // credentials that need no user, by provider
-	asks map[string]*ask        // by authorization id
-	news chan struct{}          // closed and replaced at every change
-	seq  int
-	log  []string
-	fail func(*http.Request) int
+	mux      *http.ServeMux
+	mu       sync.Mutex
+	key      *ecdsa.PrivateKey
+	kid      string
+	wats     map[string]deputy.User // by token
+	held     map[holding]string     // access tokens
+	kept     map[string]any         // credentials that need no user, by provider
+	renewing map[holding]bool       // whose tokens can be refreshed
+	asks     map[string]*ask        // by authorization id
+	news     chan struct{}          // closed and replaced at every change
+	seq      int
+	log      []string
+	fail     func(*http.Request) int
 }
 
 // holding names a user's permission for the agent to use a provider.
@@ -73,7 +74,7 @@ type ask struct {
 func New(url string) *Server {
 	s := &Server{
 		URL: url, mux: http.NewServeMux(), wats: map[string]deputy.User{}, held: map[holding]string{},
-		asks: map[string]*ask{}, kept: map[string]any{}, news: make(chan struct{}),
+		asks: map[string]*ask{}, kept: map[string]any{}, renewing: map[holding]bool{}, news: make(chan struct{}),
 	}
 	s.RotateKey()
 	s.routes()
@@ -188,6 +189,14 @@ func (s *Server) Grant(u deputy.User, provider string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.grant(holding{u, provider})
+}
+
+// Renew has the next report that the third party refused u's token lead to a new
+// token, as if there were a refresh token.
+func (s *Server) Renew(u deputy.User, provider string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewing[holding{u, provider}] = true
 }
 
 // Keep has a provider answer all with a credential that needs no user, such as

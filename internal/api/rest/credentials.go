@@ -16,6 +16,7 @@ type credentialRequest struct {
 	Provider string      `json:"provider" example:"feishu_oauth"`
 	Scopes   name.Scopes `json:"scopes,omitempty" example:"[\"docx:document:readonly\"]" doc:"The provider's default if left out"`
 	Force    bool        `json:"force,omitempty" doc:"Ask the user again, whatever is in the vault"`
+	Refused  secret.Text `json:"refused,omitempty" doc:"An access token that the third party refused (401): it is refreshed, even if it should not have expired. The same one comes back if there is no better one"`
 
 	Parameters map[string]string `json:"parameters,omitempty" doc:"Further parameters of the authorization request, such as login_hint; they replace none"`
 	ReturnURL  string            `json:"returnUrl,omitempty" doc:"Where the browser goes after the authorization: one of the workload's return URLs"`
@@ -91,7 +92,7 @@ func (a *API) credential(c *call) (any, error) {
 		return nil, fault.New(fault.Invalid, "provider_missing", "the request names no credential provider").WithSource("provider")
 	}
 	answer, err := a.Broker.Credential(c.ctx, c.caller, broker.Request{
-		Provider: in.Provider, Scopes: in.Scopes, Force: in.Force, Params: in.Parameters, ReturnURL: in.ReturnURL, State: in.State,
+		Provider: in.Provider, Scopes: in.Scopes, Force: in.Force, Refused: in.Refused, Params: in.Parameters, ReturnURL: in.ReturnURL, State: in.State,
 	})
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func (a *API) document(endpoints []endpoint) []byte {
 	}
 	b, err := json.Marshal(api)
 	if err != nil {
-		// The document is made of our own types at start: this is a bug that the first start shows.
+		// The document is made of our own types alone: this is a bug that the first look at it shows.
 		panic("rest: the OpenAPI document: " + err.Error())
 	}
 	return b
