@@ -54,6 +54,8 @@ var table = []row{
 	{"internal/attest", 15, ""},
 	{"internal/guard", 16, ""},
 	{"internal/keys", 17, ""},
+	{"internal/kms", 18, "github.com/aws/aws-sdk-go-v2 github.com/aws/smithy-go golang.org/x/oauth2"},
+	{"internal/kms/kmstest", 19, ""},
 
 	{"internal/operator", 20, ""},
 	{"internal/userpool", 20, "golang.org/x/crypto"},

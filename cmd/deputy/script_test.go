@@ -29,6 +29,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"deputy": mai
 //	freeport NAME…              set variables to ports of loopback that nobody uses
 //	ready URL                   wait until an address answers 200
 //	sigterm                     ask all programs in the background to end
+//	sigkill                     kill them, without asking
 //	post URL TOKENFILE JSON     call the API as an operator; its answer is the standard output
 //	follow PROGRAM ARG…         start a program that writes until it is stopped
 //	follows PATTERN             wait until it has written something
@@ -37,7 +38,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "freeport": freePort, "ready": ready, "sigterm": sigterm, "post": post,
+			"exits": exits, "freeport": freePort, "ready": ready, "sigterm": send(syscall.SIGTERM), "sigkill": send(syscall.SIGKILL), "post": post,
 			"follow": follow, "follows": follows, "unfollow": unfollow,
 		},
 		Setup: func(e *testscript.Env) error {
@@ -128,10 +129,12 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func sigterm(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, len(args) == 0, neg, "sigterm")
-	for _, c := range ts.BackgroundCmds() {
-		ts.Check(c.Process.Signal(syscall.SIGTERM))
+func send(number syscall.Signal) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		want(ts, len(args) == 0, neg, "sigterm or sigkill")
+		for _, c := range ts.BackgroundCmds() {
+			ts.Check(c.Process.Signal(number))
+		}
 	}
 }
 

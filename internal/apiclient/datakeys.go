@@ -14,6 +14,21 @@ type DataKey struct {
 	Newest    bool      `json:"newest"`
 	Records   int       `json:"records"` // how many are sealed with it
 	Root      string    `json:"root,omitempty"`
+	Former    bool      `json:"formerRoot,omitempty"` // another root key wraps it than the service was started with
+}
+
+// Resealed is what one request of [Client.Reseal] came to.
+type Resealed struct {
+	Resealed  int            `json:"resealed"`  // 0 when none is left but broken ones
+	Remaining int            `json:"remaining"` // broken ones included
+	Broken    []BrokenRecord `json:"broken,omitempty"`
+}
+
+// BrokenRecord is a record that does not open.
+type BrokenRecord struct {
+	In     string `json:"in"` // table and column
+	Pool   string `json:"pool"`
+	Record string `json:"record"`
 }
 
 // DataKeys returns the data keys of all pools, oldest first in each.
@@ -31,18 +46,20 @@ func (c *Client) RotateDataKeys(ctx context.Context) ([]DataKey, error) {
 	return all.Items, err
 }
 
-// Reseal seals some records anew that former data keys seal. It returns how many
-// it did, 0 when none is left, and how many are left.
-func (c *Client) Reseal(ctx context.Context) (resealed, remaining int, err error) {
-	var out struct{ Resealed, Remaining int }
-	err = c.call(ctx, http.MethodPost, path("data-keys", "reseal"), nil, nil, &out)
-	return out.Resealed, out.Remaining, err
+// Reseal seals some records anew that former data keys seal.
+func (c *Client) Reseal(ctx context.Context) (Resealed, error) {
+	var out Resealed
+	err := c.call(ctx, http.MethodPost, path("data-keys", "reseal"), nil, nil, &out)
+	return out, err
 }
 
-// Rewrap wraps the data keys with the root key that the service was started
-// with, and returns how many needed it.
-func (c *Client) Rewrap(ctx context.Context) (int, error) {
-	var out struct{ Rewrapped int }
-	err := c.call(ctx, http.MethodPost, path("data-keys", "rewrap"), nil, nil, &out)
-	return out.Rewrapped, err
+// Rewrap wraps some of the data keys with the root key that the service was
+// started with. It returns how many it did, and how many are left.
+func (c *Client) Rewrap(ctx context.Context) (rewrapped, remaining int, err error) {
+	var out struct {
+		Rewrapped int `json:"rewrapped"`
+		Remaining int `json:"remaining"`
+	}
+	err = c.call(ctx, http.MethodPost, path("data-keys", "rewrap"), nil, nil, &out)
+	return out.Rewrapped, out.Remaining, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/apiclient"
 	"github.com/deputy-id/deputy/internal/doctor"
+	"github.com/deputy-id/deputy/internal/secret"
 )
 
 // doctorCommand is deputy doctor. It has the settings of deputy serve, so that it
@@ -48,8 +49,7 @@ func (d doctorCommand) Run(ctx context.Context, k *kong.Context, o output) error
 	if err := doctor.Settings(ctx, settingsOf(k), dir, os.LookupEnv, tell); err != nil {
 		return err
 	}
-	_, rootKey := os.LookupEnv(rootKeyVariable)
-	if err := (doctor.Files{Data: d.Data, RootKeyFile: d.RootKeyFile, RootKeySet: rootKey}).Examine(ctx, tell); err != nil {
+	if err := d.files().Examine(ctx, tell); err != nil {
 		return err
 	}
 	api, err := remote{URL: d.URL, Data: d.Data, TokenFile: d.TokenFile}.client()
@@ -60,6 +60,11 @@ func (d doctorCommand) Run(ctx context.Context, k *kong.Context, o output) error
 		return err
 	}
 	return doctor.Failed(problems)
+}
+
+func (d doctorCommand) files() doctor.Files {
+	_, rootKey := os.LookupEnv(rootKeyVariable)
+	return doctor.Files{Data: d.Data, RootKeyFile: d.RootKeyFile, RootKeySet: rootKey, RootKMS: d.RootKMS, VaultToken: secret.FromString(os.Getenv(vaultTokenVariable))}
 }
 
 func (d doctorCommand) service(api *apiclient.Client) doctor.Service {

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/deputy-id/deputy/internal/apiclient"
+	"github.com/deputy-id/deputy/internal/fault"
 )
 
 // keysCommand is deputy keys.
@@ -41,13 +42,17 @@ func printDataKey(w io.Writer, k apiclient.DataKey) error {
 	if k.Newest {
 		state = "newest"
 	}
-	_, err := fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d records\t%s\n", k.Pool, k.Version, state, shortTime(k.CreatedAt), k.Records, k.Root)
+	root := k.Root
+	if k.Former {
+		root += " (former root key)"
+	}
+	_, err := fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d records\t%s\n", k.Pool, k.Version, state, shortTime(k.CreatedAt), k.Records, root)
 	return err
 }
 
 type keysRotate struct {
 	remote
-	Root bool `help:"Wrap the data keys with the root key that the service was started with instead; the former one is given by --former-root-key-file."`
+	Root bool `help:"Wrap the data keys with the root key that the service was started with instead; the former one is given to it too. After a new version of a key in Vault or Google Cloud KMS, wrap them with that."`
 }
 
 // Run implements kong's command.
@@ -57,34 +62,66 @@ func (r keysRotate) Run(ctx context.Context, o output) error {
 		return err
 	}
 	if r.Root {
-		done, err := client.Rewrap(ctx)
-		if err != nil {
-			return err
-		}
-		return o.print(map[string]int{"rewrapped": done}, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "%d data keys wrapped anew; the former root key opens this store no more\n", done)
-			return err
-		})
+		return r.rewrap(ctx, o, client)
 	}
 	if _, err := client.RotateDataKeys(ctx); err != nil {
 		return err
 	}
 	for total := 0; ; {
-		resealed, remaining, err := client.Reseal(ctx)
+		step, err := client.Reseal(ctx)
 		if err != nil {
 			return err
 		}
-		total += resealed
-		if err := o.print(map[string]int{"resealed": total, "remaining": remaining}, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "\r%d of %d records sealed anew", total, total+remaining)
+		total += step.Resealed
+		if err := o.print(map[string]int{"resealed": total, "remaining": step.Remaining}, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "\r%d of %d records sealed anew", total, total+step.Remaining)
 			return err
 		}); err != nil {
 			return err
 		}
-		if resealed == 0 || remaining == 0 {
+		if step.Resealed == 0 || step.Remaining == 0 {
+			if err := o.end(); err != nil {
+				return err
+			}
+			return o.broken(step.Broken)
+		}
+	}
+}
+
+func (r keysRotate) rewrap(ctx context.Context, o output, client *apiclient.Client) error {
+	for total := 0; ; {
+		done, left, err := client.Rewrap(ctx)
+		if err != nil {
+			return err
+		}
+		total += done
+		if err := o.print(map[string]int{"rewrapped": total, "remaining": left}, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "\r%d of %d data keys wrapped anew", total, total+left)
+			return err
+		}); err != nil {
+			return err
+		}
+		if left == 0 {
 			return o.end()
 		}
 	}
+}
+
+// broken names the records that do not open.
+func (o output) broken(all []apiclient.BrokenRecord) error {
+	for _, b := range all {
+		if err := o.print(b, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "does not open: %s, row %s, pool %s\n", b.In, b.Record, b.Pool)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return fault.New(fault.Conflict, "records_broken", "records do not open, and keep their pools' former data keys: %d", len(all)).
+		WithFix("restore them from a backup, or delete what they belong to; see Keys in the operating guide")
 }
 
 // end ends a line that was written again and again for people.

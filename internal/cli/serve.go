@@ -21,6 +21,8 @@ type serveSettings struct {
 	Database          string   `help:"PostgreSQL database; without it SQLite in the data directory." env:"DEPUTY_DATABASE" placeholder:"URL"`
 	RootKeyFile       string   `help:"Root key file; without it root.key in the data directory, or the key itself in $DEPUTY_ROOT_KEY." env:"DEPUTY_ROOT_KEY_FILE" placeholder:"FILE"`
 	FormerRootKeyFile string   `help:"File of the root key that is being replaced, or the key itself in $DEPUTY_FORMER_ROOT_KEY; see deputy keys rotate --root." env:"DEPUTY_FORMER_ROOT_KEY_FILE" placeholder:"FILE"`
+	RootKMS           string   `name:"root-kms" help:"Root key that a service keeps, instead: vault://HOST:8200/transit/keys/NAME, awskms:///KEY-ARN or gcpkms://projects/…/cryptoKeys/NAME." env:"DEPUTY_ROOT_KMS" placeholder:"URL"`
+	FormerRootKMS     string   `name:"former-root-kms" help:"The same for the root key that is being replaced." env:"DEPUTY_FORMER_ROOT_KMS" placeholder:"URL"`
 	TrustDomain       string   `help:"Trust domain of the agents' SPIFFE IDs, ${default} by default." default:"deputy.local" env:"DEPUTY_TRUST_DOMAIN" placeholder:"DOMAIN"`
 	IngressListen     string   `help:"Address of the runtime's ingress; without it agents are not run here." env:"DEPUTY_INGRESS_LISTEN" placeholder:"HOST:PORT"`
 	IngressURL        string   `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
@@ -42,6 +44,9 @@ const rootKeyVariable = "DEPUTY_ROOT_KEY"
 
 // formerRootKeyVariable is the same for the root key that is being replaced.
 const formerRootKeyVariable = "DEPUTY_FORMER_ROOT_KEY"
+
+// vaultTokenVariable holds a token for Vault for those who keep no file.
+const vaultTokenVariable = "DEPUTY_VAULT_TOKEN"
 
 // smtpPasswordVariable holds the SMTP password for those who keep no file.
 const smtpPasswordVariable = "DEPUTY_SMTP_PASSWORD"
@@ -65,11 +70,7 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	if s.Database != "" {
 		c.Database = secret.FromString(s.Database)
 	}
-	if c.RootKey, err = fromEnvironment(rootKeyVariable); err != nil {
-		return err
-	}
-	c.FormerRootKeyFile = s.FormerRootKeyFile
-	if c.FormerRootKey, err = fromEnvironment(formerRootKeyVariable); err != nil {
+	if err := s.root(&c); err != nil {
 		return err
 	}
 	c.SMTPURL, c.MailFrom = s.SMTPURL, s.MailFrom
@@ -83,6 +84,17 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	defer d.Close()
 	log.Debug("built", "took", time.Since(begin))
 	return d.Run(ctx)
+}
+
+// root fills in the settings of the root key, and of the one that it replaces.
+func (s serveSettings) root(c *server.Config) (err error) {
+	c.RootKMS, c.FormerRootKeyFile, c.FormerRootKMS = s.RootKMS, s.FormerRootKeyFile, s.FormerRootKMS
+	for variable, into := range map[string]*secret.Text{rootKeyVariable: &c.RootKey, formerRootKeyVariable: &c.FormerRootKey, vaultTokenVariable: &c.VaultToken} {
+		if *into, err = fromEnvironment(variable); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fromEnvironment takes a secret out of the environment: agents and their builds

@@ -10,6 +10,8 @@ import (
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/keys"
+	"github.com/deputy-id/deputy/internal/kms"
+	"github.com/deputy-id/deputy/internal/secret"
 )
 
 // Files looks at what Deputy keeps in its data directory.
@@ -17,6 +19,9 @@ type Files struct {
 	Data        string
 	RootKeyFile string // "" for root.key in Data
 	RootKeySet  bool   // the key itself is in the environment
+	// RootKMS is the location of a root key that a service keeps, instead; VaultToken is for that service. See package kms.
+	RootKMS    string
+	VaultToken secret.Text
 }
 
 // Examine reports on the files. A directory that does not exist is a note:
@@ -41,6 +46,9 @@ func (f Files) Examine(ctx context.Context, tell Report) error {
 }
 
 func (f Files) rootKey(e examination) error {
+	if f.RootKMS != "" {
+		return f.rootKMS(e)
+	}
 	if f.RootKeySet {
 		return e.fine("the root key is in the environment")
 	}
@@ -54,6 +62,18 @@ func (f Files) rootKey(e examination) error {
 	}
 	key.Clear()
 	return e.warnSameDisk(path, f.Data)
+}
+
+// rootKMS asks the root key's service, as deputy serve would.
+func (f Files) rootKMS(e examination) error {
+	root, err := kms.Open(e.ctx, f.RootKMS, kms.Access{VaultToken: f.VaultToken})
+	if err == nil {
+		err = kms.Probe(e.ctx, root)
+	}
+	if err != nil {
+		return e.problem("the root key that a service keeps", fault.As(err).WithSource("--root-kms"))
+	}
+	return e.fine("the root key " + root.ID() + " wraps and unwraps")
 }
 
 // warnSameDisk reminds of what a backup of the directory alone would be: a

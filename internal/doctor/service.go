@@ -37,7 +37,7 @@ func (s Service) Examine(ctx context.Context, tell Report) error {
 	if err != nil || !answers {
 		return err
 	}
-	for _, look := range []func(context.Context, Report) error{s.pools, s.providers, s.agents, s.failures} {
+	for _, look := range []func(context.Context, Report) error{s.keys, s.pools, s.providers, s.grants, s.agents, s.failures} {
 		if err := look(ctx, tell); err != nil {
 			return err
 		}

@@ -64,7 +64,8 @@ type DataKeyStatus struct {
 	Created time.Time
 	Newest  bool   // new records are sealed with it
 	Records int    // how many are sealed with it now
-	Root    string // id of the root key that wraps it; "" if that was not written down
+	Root    string // as in [DataKey]
+	Former  bool   // another root key than this ring's wraps it, or may: that one is still needed
 }
 
 // DataKeys tells of the data keys of all pools, oldest first in each.
@@ -80,7 +81,7 @@ func (r *Ring) DataKeys(ctx context.Context) ([]DataKeyStatus, error) {
 	list := make([]DataKeyStatus, len(stored))
 	for i, k := range stored {
 		newest := i+1 == len(stored) || stored[i+1].Pool != k.Pool
-		list[i] = DataKeyStatus{DataKeyID: k.id(), Created: k.Created, Newest: newest, Records: counts[k.id()], Root: k.Root}
+		list[i] = DataKeyStatus{DataKeyID: k.id(), Created: k.Created, Newest: newest, Records: counts[k.id()], Root: k.Root, Former: !k.wrappedBy(r.root.ID())}
 	}
 	return list, nil
 }
@@ -119,15 +120,35 @@ func (r *Ring) rotateData(ctx context.Context, c name.Caller, due func(newest Da
 	return nil
 }
 
+// BrokenRecord names a record that does not open in its place: somebody has
+// altered it, or restored it without its data key.
+type BrokenRecord struct {
+	Column string // as in [Sealed]
+	Pool   string // whose data key it should open with
+	Record string // the row's id
+	Err    error  // with code "seal_broken"
+}
+
+// maxBroken bounds how many broken records one call names.
+const maxBroken = 100
+
+// Resealing is what a call of [Ring.Reseal] came to.
+type Resealing struct {
+	Done   int            // records that were sealed anew; 0 when none is left but broken ones
+	Broken []BrokenRecord // those that the call met, up to 100
+}
+
 // Reseal seals up to most records of all pools anew under the newest data keys,
-// on behalf of c, and returns how many it did; 0 means that none is left. Each
+// on behalf of c, and tells how many it did; 0 means that none is left. Each
 // record is replaced only if it still is what was read, so a request that
 // changes it at the same moment wins, and several replicas may do this at once.
 // It may end at any point; the next call finds what is left. A record that does not
-// open keeps no other one from its turn, and is the error at the end.
-func (r *Ring) Reseal(ctx context.Context, c name.Caller, most int) (int, error) {
+// open keeps no other one from its turn: it is named, stays as it is, and keeps
+// the data key that it was sealed with.
+func (r *Ring) Reseal(ctx context.Context, c name.Caller, most int) (Resealing, error) {
+	var all Resealing
 	if err := r.load(ctx); err != nil {
-		return 0, err
+		return all, err
 	}
 	r.mu.RLock()
 	newest := make([]DataKeyID, 0, len(r.last))
@@ -135,59 +156,47 @@ func (r *Ring) Reseal(ctx context.Context, c name.Caller, most int) (int, error)
 		newest = append(newest, DataKeyID{pool, version})
 	}
 	r.mu.RUnlock()
-	done := 0
-	var broken error
 	for _, id := range newest {
 		if id.Version == 1 {
 			continue
 		}
 		for _, column := range r.store.SealedColumns() {
-			n, err := r.resealColumn(ctx, c, column, id, most-done)
-			if done += n; fault.HasCode(err, "seal_broken") {
-				broken = err
-			} else if err != nil || done >= most {
-				return done, err
+			if err := r.resealColumn(ctx, c, column, id, most, &all); err != nil || all.Done >= most {
+				return all, err
 			}
 		}
 	}
-	return done, broken
+	return all, nil
 }
 
 // resealColumn does this for what one column holds of one pool.
-func (r *Ring) resealColumn(ctx context.Context, c name.Caller, column string, id DataKeyID, most int) (int, error) {
-	done, after := 0, ""
-	var broken error
-	for done < most {
-		batch, err := r.store.SealedBefore(ctx, column, id.Pool, id.Version, after, min(resealBatch, most-done))
+func (r *Ring) resealColumn(ctx context.Context, c name.Caller, column string, id DataKeyID, most int, all *Resealing) error {
+	for after := ""; all.Done < most; {
+		batch, err := r.store.SealedBefore(ctx, column, id.Pool, id.Version, after, min(resealBatch, most-all.Done))
 		if err != nil || len(batch) == 0 {
-			return done, firstOf(err, broken)
+			return err
 		}
 		after = batch[len(batch)-1].Place.Record
 		changes := make([]Resealed, 0, len(batch))
 		for _, s := range batch {
 			sealed, err := r.resealed(ctx, s)
 			if fault.HasCode(err, "seal_broken") {
-				broken = err
+				if len(all.Broken) < maxBroken {
+					all.Broken = append(all.Broken, BrokenRecord{column, id.Pool, s.Place.Record, err})
+				}
 				continue
 			}
 			if err != nil {
-				return done, err
+				return err
 			}
 			changes = append(changes, Resealed{s, sealed})
 		}
 		n, err := r.commitResealed(ctx, c, id, column, changes)
-		if done += n; err != nil {
-			return done, err
+		if all.Done += n; err != nil {
+			return err
 		}
 	}
-	return done, broken
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
+	return nil
 }
 
 func (r *Ring) commitResealed(ctx context.Context, c name.Caller, id DataKeyID, column string, changes []Resealed) (int, error) {
@@ -212,7 +221,8 @@ func (r *Ring) resealed(ctx context.Context, s Sealed) ([]byte, error) {
 }
 
 // RemoveDataKeys removes the data keys with which nothing is sealed any more and
-// whose successor was made [DataKeyRetention] ago.
+// whose successor was made [DataKeyRetention] ago. One that a broken record keeps
+// holds back no other one.
 func (r *Ring) RemoveDataKeys(ctx context.Context) error {
 	list, err := r.DataKeys(ctx)
 	if err != nil {
@@ -241,40 +251,51 @@ func (r *Ring) forget(id DataKeyID) {
 	delete(r.keys, id)
 }
 
-// Rewrap wraps the data keys that another root key wraps with this ring's root
-// key, one by one, on behalf of c, and returns how many it did. It may end at any
-// point: each data key is wrapped by one of the two root keys, and the next call
-// does those that are left.
-func (r *Ring) Rewrap(ctx context.Context, c name.Caller) (int, error) {
+// Rewrap wraps up to most of the data keys that another root key wraps, or an
+// earlier version of it, with this ring's root key, one by one, on behalf of c. It
+// returns how many it did and how many are left, as far as that is known; 0 done
+// means that none is left. It may end at any point: each data key is wrapped by one
+// of the two root keys, and the next call does those that are left.
+func (r *Ring) Rewrap(ctx context.Context, c name.Caller, most int) (done, left int, err error) {
 	stored, err := r.store.DataKeys(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	done := 0
-	for _, k := range stored {
-		if k.Root == r.root.ID() {
+	newest := r.root.ID() // with its version, once wrapping has told
+	for i, k := range stored {
+		if k.Root == newest {
 			continue
 		}
-		plain, err := r.root.Unwrap(ctx, k.id().context(), k.Wrapped)
-		if err != nil {
-			return done, r.rootWrong(err, k)
+		if done == most {
+			return done, len(stored) - i, nil
 		}
-		former := k.Wrapped
-		k, err = r.wrap(ctx, k.id(), secret.New(plain), k.Created)
-		clear(plain)
+		again, err := r.rewrapped(ctx, k)
 		if err != nil {
-			return done, err
+			return done, len(stored) - i, err
+		}
+		if newest = again.Root; k.Root == newest {
+			continue
 		}
 		p, err := r.guard.Allow(ctx, c, ActionRewrapDataKey, DataKeyResource(k.Pool, k.Version))
 		if err != nil {
-			return done, err
+			return done, len(stored) - i, err
 		}
-		err = r.store.RewrapDataKey(ctx, p.Detail(map[string]string{"root": k.Root}), k, former)
+		err = r.store.RewrapDataKey(ctx, p.Detail(map[string]string{"root": again.Root}), again, k.Wrapped)
 		if err == nil {
 			done++
 		} else if !fault.Is(err, fault.Conflict) { // a conflict: another replica was faster
-			return done, err
+			return done, len(stored) - i, err
 		}
 	}
-	return done, nil
+	return done, 0, nil
+}
+
+// rewrapped returns k as the root key wraps it now.
+func (r *Ring) rewrapped(ctx context.Context, k DataKey) (DataKey, error) {
+	plain, err := r.root.Unwrap(ctx, k.id().context(), k.Wrapped)
+	if err != nil {
+		return DataKey{}, r.rootWrong(err, k)
+	}
+	defer clear(plain)
+	return r.wrap(ctx, k.id(), secret.New(plain), k.Created)
 }

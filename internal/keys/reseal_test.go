@@ -41,8 +41,8 @@ func TestDataKeysRotate(t *testing.T) {
 		}
 		must(t, a.RotateDataKeys(t.Context(), operator))
 		// Interrupted after two records, and asked for again: it goes on and makes no third key.
-		if n, err := a.Reseal(t.Context(), operator, 2); err != nil || n != 2 {
-			t.Fatalf("%d records, %v", n, err)
+		if got, err := a.Reseal(t.Context(), operator, 2); err != nil || got.Done != 2 {
+			t.Fatalf("%+v, %v", got, err)
 		}
 		must(t, a.RotateDataKeys(t.Context(), operator))
 		list, err := a.DataKeys(t.Context())
@@ -54,11 +54,11 @@ func TestDataKeysRotate(t *testing.T) {
 		late, err := b.Signing(t.Context(), "late", jwt.ES256)
 		must(t, err)
 		want["late"] = late[0].ID
-		if n, err := a.Reseal(t.Context(), operator, 100); err != nil || n != owners-2+1 {
-			t.Fatalf("%d records, %v", n, err)
+		if got, err := a.Reseal(t.Context(), operator, 100); err != nil || got.Done != owners-2+1 {
+			t.Fatalf("%+v, %v", got, err)
 		}
-		if n, err := a.Reseal(t.Context(), operator, 100); err != nil || n != 0 {
-			t.Fatalf("%d records are left, %v", n, err)
+		if got, err := a.Reseal(t.Context(), operator, 100); err != nil || got.Done != 0 || got.Broken != nil {
+			t.Fatalf("are left: %+v, %v", got, err)
 		}
 		must(t, a.RemoveDataKeys(t.Context()))
 		if list, err = a.DataKeys(t.Context()); err != nil || len(list) != 2 {
@@ -107,6 +107,8 @@ func TestABrokenRecordKeepsNoOtherFromItsTurn(t *testing.T) {
 		_, err := r.Signing(t.Context(), owner, jwt.ES256)
 		must(t, err)
 	}
+	_, err = r.Seal(t.Context(), keys.Place{Kind: "x", Pool: "other"}, secret.FromString("x")) // another pool's key, with nothing in the store
+	must(t, err)
 	s := store.Keys{DB: db}
 	elsewhere := keys.Place{Kind: "elsewhere", Pool: name.DefaultPool}
 	sealed, err := r.Seal(t.Context(), elsewhere, secret.FromString("x"))
@@ -114,12 +116,17 @@ func TestABrokenRecordKeepsNoOtherFromItsTurn(t *testing.T) {
 	k := keys.SigningKey{Owner: "c", Generation: 1, ID: "0", Algorithm: jwt.ES256, Sealed: sealed, Created: now}
 	must(t, s.AddSigningKey(t.Context(), storetest.Permit(t, keys.ActionCreateSigningKey, guard.Resource{Kind: "signingkey", Pool: "c", ID: "0"}), k, time.Time{}))
 	must(t, r.RotateDataKeys(t.Context(), operator))
-	if n, err := r.Reseal(t.Context(), operator, 100); n != 2 || !fault.HasCode(err, "seal_broken") {
-		t.Errorf("%d records, %v", n, err)
+	got, err := r.Reseal(t.Context(), operator, 100)
+	must(t, err)
+	if got.Done != 2 || len(got.Broken) != 1 {
+		t.Fatalf("got %+v", got)
+	}
+	if b := got.Broken[0]; b.Column != "signing_keys.sealed" || b.Pool != name.DefaultPool || b.Record != "0" || !fault.HasCode(b.Err, "seal_broken") {
+		t.Errorf("named was %+v", b)
 	}
 	now = now.Add(keys.DataKeyRetention)
 	must(t, r.RemoveDataKeys(t.Context()))
-	if list, err := r.DataKeys(t.Context()); err != nil || len(list) != 2 || list[0].Records != 1 {
+	if list, err := r.DataKeys(t.Context()); err != nil || len(list) != 3 || list[0].Records != 1 || list[2].Pool != "other" || list[2].Version != 2 {
 		t.Errorf("got %+v, %v", list, err)
 	}
 }
@@ -165,7 +172,7 @@ func TestTheRootKeyChanges(t *testing.T) {
 			left := stop
 			r, err := keys.NewRing(t.Context(), both, stopping{store.Keys{DB: db}, &left, after}, guardOf(t, db), nil)
 			must(t, err)
-			if _, err := r.Rewrap(t.Context(), operator); !errors.Is(err, errStopped) {
+			if _, _, err := r.Rewrap(t.Context(), operator, 100); !errors.Is(err, errStopped) {
 				t.Fatalf("got %v", err)
 			}
 			want := len(pools) - stop
@@ -181,8 +188,8 @@ func TestTheRootKeyChanges(t *testing.T) {
 			}
 			r, err = keys.NewRing(t.Context(), both, store.Keys{DB: db}, guardOf(t, db), nil)
 			must(t, err)
-			if n, err := r.Rewrap(t.Context(), operator); err != nil || n != want {
-				t.Errorf("%d data keys wrapped anew, want %d; %v", n, want, err)
+			if n, left, err := r.Rewrap(t.Context(), operator, 100); err != nil || n != want || left != 0 {
+				t.Errorf("%d data keys wrapped anew, want %d; %d left; %v", n, want, left, err)
 			}
 			if _, err := ring(t, db, 1); !fault.HasCode(err, "root_key_wrong") {
 				t.Errorf("the former root key still opens the store: %v", err)

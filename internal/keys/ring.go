@@ -13,7 +13,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,8 +61,14 @@ type DataKey struct {
 	Pool    string
 	Version int64 // from 1
 	Wrapped []byte
-	Root    string // id of the root key that wrapped it; "" if that was not written down
+	Root    string // id of the root key that wrapped it, and "#" with its version if it has versions; "" if that was not written down
 	Created time.Time
+}
+
+// wrappedBy reports whether the root key with that id wraps k, in whatever version.
+func (k DataKey) wrappedBy(id string) bool {
+	key, _, _ := strings.Cut(k.Root, "#")
+	return key == id
 }
 
 func (k DataKey) id() DataKeyID { return DataKeyID{k.Pool, k.Version} }
@@ -112,6 +120,8 @@ type Ring struct {
 	guard *guard.Guard
 	now   func() time.Time
 
+	loading sync.Mutex // held by whoever refreshes what may be old
+
 	mu     sync.RWMutex
 	keys   map[DataKeyID]secret.Text
 	last   map[string]int64 // newest version per pool
@@ -142,42 +152,57 @@ func NewRing(ctx context.Context, root Root, store Store, g *guard.Guard, now fu
 }
 
 // load reads the data keys of the store. Those that do not open keep no other
-// one from being loaded, and are the error.
+// one from being loaded, and are the error; a root key that cannot be asked is
+// asked no further. What is known is used meanwhile.
 func (r *Ring) load(ctx context.Context) error {
 	begin := r.now()
 	stored, err := r.store.DataKeys(ctx)
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var wrong error
 	for _, k := range stored {
-		if _, known := r.keys[k.id()]; known {
+		if _, known := r.key(k.id()); known {
 			continue
 		}
 		plain, err := r.root.Unwrap(ctx, k.id().context(), k.Wrapped)
 		if err != nil {
-			wrong = r.rootWrong(err, k)
+			wrong = rootFailed{r.rootWrong(err, k)}
+			if fault.Is(err, fault.Unavailable) {
+				break
+			}
 			continue
 		}
-		r.keys[k.id()] = secret.New(plain)
-		r.last[k.Pool] = max(r.last[k.Pool], k.Version)
+		r.learn(k.id(), secret.New(plain))
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.loaded = begin
 	return wrong
 }
+
+func (r *Ring) learn(id DataKeyID, key secret.Text) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keys[id] = key
+	r.last[id.Pool] = max(r.last[id.Pool], id.Version)
+}
+
+// rootFailed marks an error of the root key, as against one of the store.
+type rootFailed struct{ error }
+
+func (f rootFailed) Unwrap() error { return f.error }
 
 func (r *Ring) rootWrong(err error, k DataKey) error {
 	if fault.Is(err, fault.Unavailable) {
 		return err
 	}
-	if k.Root == "" || k.Root == r.root.ID() {
+	if k.Root == "" || k.wrappedBy(r.root.ID()) {
 		return fault.Wrap(err, fault.Invalid, "root_key_wrong", "the root key does not open this store").
 			WithFix("start with the root key that this store was created with; nothing was changed")
 	}
 	return fault.Wrap(err, fault.Invalid, "root_key_wrong", "the root key does not open this store: it is %s, and data keys are wrapped by %s", r.root.ID(), k.Root).
-		WithFix("start with that root key; while the root key is being changed, with it as --former-root-key-file; nothing was changed")
+		WithFix("start with that root key; while the root key is being changed, with it as the former one (--former-root-key-file, --former-root-kms); nothing was changed")
 }
 
 func (id DataKeyID) context() []byte {
@@ -191,8 +216,7 @@ func (r *Ring) current(ctx context.Context, pool string) (secret.Text, int64, er
 		return key, version, nil
 	}
 	if version > 0 {
-		// A data key that another replica made and that this root key does not open must not keep this one from working.
-		if err := r.load(ctx); err != nil && !fault.HasCode(err, "root_key_wrong") {
+		if err := r.refresh(ctx); err != nil {
 			return secret.Text{}, 0, err
 		}
 	} else if err := r.create(ctx, name.Caller{Kind: name.System}, DataKeyID{pool, 1}); err != nil {
@@ -202,6 +226,22 @@ func (r *Ring) current(ctx context.Context, pool string) (secret.Text, int64, er
 		return secret.Text{}, 0, fault.New(fault.Internal, "datakey_missing", "the data key of pool %q was written and is not there", pool)
 	}
 	return key, version, nil
+}
+
+// refresh looks for data keys that other replicas have made. That the root key
+// does not open one of them, or cannot be asked, must not keep this replica from
+// working with those that it knows; nor must waiting for the answer.
+func (r *Ring) refresh(ctx context.Context) error {
+	if !r.loading.TryLock() {
+		return nil
+	}
+	defer r.loading.Unlock()
+	err := r.load(ctx)
+	var root rootFailed
+	if errors.As(err, &root) {
+		return nil
+	}
+	return err
 }
 
 // newest returns the newest data key of pool that is known, and whether that
@@ -233,12 +273,34 @@ func (r *Ring) create(ctx context.Context, c name.Caller, id DataKeyID) error {
 	return r.load(ctx)
 }
 
+// wrap has the root key wrap a data key, and unwrap it again: from now on, that
+// is the only copy, and a root key may be one that may be asked for one of the two only.
 func (r *Ring) wrap(ctx context.Context, id DataKeyID, plain secret.Text, made time.Time) (DataKey, error) {
-	wrapped, err := r.root.Wrap(ctx, id.context(), plain.Reveal())
+	wrapped, version, err := r.root.Wrap(ctx, id.context(), plain.Reveal())
 	if err != nil {
-		return DataKey{}, fault.Wrap(err, fault.Unavailable, "root_key_unavailable", "the root key cannot wrap a data key")
+		return DataKey{}, rootUnable(err, "the root key cannot wrap a data key")
 	}
-	return DataKey{Pool: id.Pool, Version: id.Version, Wrapped: wrapped, Root: r.root.ID(), Created: made}, nil
+	again, err := r.root.Unwrap(ctx, id.context(), wrapped)
+	if err != nil {
+		return DataKey{}, rootUnable(err, "the root key does not unwrap what it has wrapped")
+	}
+	defer clear(again)
+	if !secret.Equal(secret.New(again), plain) {
+		return DataKey{}, fault.New(fault.Unavailable, "root_key_unavailable", "the root key unwraps something else than it has wrapped")
+	}
+	k := DataKey{Pool: id.Pool, Version: id.Version, Wrapped: wrapped, Root: r.root.ID(), Created: made}
+	if version != "" {
+		k.Root += "#" + version
+	}
+	return k, nil
+}
+
+// rootUnable keeps what the root key's service said to do.
+func rootUnable(err error, what string) error {
+	if fault.Is(err, fault.Unavailable) {
+		return err
+	}
+	return fault.Wrap(err, fault.Unavailable, "root_key_unavailable", "%s", what)
 }
 
 // A sealed record is: format (1 byte, 1), data key version (8), salt (16), then

@@ -20,15 +20,17 @@ import (
 	"github.com/deputy-id/deputy/internal/secret"
 )
 
-// Root wraps data keys. The local one holds its key in memory; a KMS would ask
-// its service. Implementations must bind the context: a key wrapped under one
+// Root wraps data keys. The local one holds its key in memory; those of package
+// kms ask a service. Implementations must bind the context: a key wrapped under one
 // context must not unwrap under another.
 type Root interface {
-	// ID names the key that Wrap uses. It is no secret and differs from that of every other key.
+	// ID names the key that Wrap uses. It is no secret, has no "#" in it, and differs from that of every other key.
 	ID() string
-	Wrap(ctx context.Context, context, key []byte) ([]byte, error)
+	// Wrap returns the wrapped key and which version of the root key wraps it; "" if that has no versions. An error is
+	// of kind Unavailable if the root could not be asked, or refused.
+	Wrap(ctx context.Context, context, key []byte) (wrapped []byte, version string, err error)
 	// Unwrap returns an error when wrapped was not made by this root under this
-	// context; it is of kind Unavailable if the root could not be asked.
+	// context; it is of kind Unavailable if the root could not be asked, or refused.
 	Unwrap(ctx context.Context, context, wrapped []byte) ([]byte, error)
 }
 
@@ -40,7 +42,7 @@ type Change struct{ New, Former Root }
 func (c Change) ID() string { return c.New.ID() }
 
 // Wrap implements [Root].
-func (c Change) Wrap(ctx context.Context, context, key []byte) ([]byte, error) {
+func (c Change) Wrap(ctx context.Context, context, key []byte) (wrapped []byte, version string, err error) {
 	return c.New.Wrap(ctx, context, key)
 }
 
@@ -51,10 +53,13 @@ func (c Change) Unwrap(ctx context.Context, context, wrapped []byte) ([]byte, er
 		return plain, nil
 	}
 	plain, errFormer := c.Former.Unwrap(ctx, context, wrapped)
-	if errFormer != nil {
-		return nil, errors.Join(err, errFormer)
+	if errFormer == nil {
+		return plain, nil
 	}
-	return plain, nil
+	if fault.Is(errFormer, fault.Unavailable) { // then whether it opens is not known, whatever the new one said
+		return nil, errors.Join(errFormer, err)
+	}
+	return nil, errors.Join(err, errFormer)
 }
 
 // RootSize is the size of a local root key in bytes (AES-256).
@@ -93,8 +98,8 @@ func NewLocal(key secret.Text) (*Local, error) {
 func (l *Local) ID() string { return l.id }
 
 // Wrap implements [Root].
-func (l *Local) Wrap(_ context.Context, context, key []byte) ([]byte, error) {
-	return l.aead.Seal(nil, nil, key, context), nil
+func (l *Local) Wrap(_ context.Context, context, key []byte) (wrapped []byte, version string, err error) {
+	return l.aead.Seal(nil, nil, key, context), "", nil
 }
 
 // Unwrap implements [Root].

@@ -25,10 +25,13 @@ type Config struct {
 	Database    secret.Text // postgres://… URL; empty for SQLite in Data
 	RootKey     secret.Text // base64 of 32 bytes; empty for RootKeyFile
 	RootKeyFile string      // "" for root.key in Data
-	// FormerRootKeyFile and FormerRootKey are as above, for the root key that is
+	RootKMS     string      // location of a root key that a service keeps, instead of the two above; see package kms
+	VaultToken  secret.Text // for that service, if it is Vault and the location names no file with a token
+	// FormerRootKeyFile, FormerRootKey and FormerRootKMS are as above, for the root key that is
 	// being replaced: data keys that it wraps are opened, and no new ones are wrapped with it.
 	FormerRootKeyFile string
 	FormerRootKey     secret.Text
+	FormerRootKMS     string
 	TrustDomain       string   // of the workloads' SPIFFE IDs; "" for deputy.local
 	IngressListen     string   // address of the runtime's ingress; "" turns the runtime off
 	IngressURL        string   // as callers see the ingress; "" for http and IngressListen

@@ -171,11 +171,18 @@ func (k keeper) reseal(ctx context.Context) error {
 		return err
 	}
 	for {
-		if n, err := k.ring.Reseal(ctx, name.Caller{Kind: name.System}, 2000); err != nil {
+		got, err := k.ring.Reseal(ctx, name.Caller{Kind: name.System}, 2000)
+		if err != nil {
 			return err
-		} else if n == 0 {
-			return k.ring.RemoveDataKeys(ctx)
 		}
+		if got.Done > 0 {
+			continue
+		}
+		for _, b := range got.Broken {
+			k.log.LogAttrs(ctx, slog.LevelError, "a sealed record does not open; its pool's former data key is kept for it",
+				slog.String("in", b.Column), slog.String("pool", b.Pool), slog.String("record", b.Record), slog.Any("err", fault.As(b.Err)))
+		}
+		return k.ring.RemoveDataKeys(ctx)
 	}
 }
 

@@ -5,17 +5,32 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/factor"
+	"github.com/deputy-id/deputy/internal/guard"
+	"github.com/deputy-id/deputy/internal/keys"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/server"
+	"github.com/deputy-id/deputy/internal/store"
+	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/sandbox/feishu"
 )
 
-// TestDataKeysRotateUnderEverything makes records of every kind that the API
-// makes, rotates the data keys under them, and goes on with each.
+// TestDataKeysRotateUnderEverything makes records of every kind that there is, rotates the data keys under them, and goes on with each.
 func TestDataKeysRotateUnderEverything(t *testing.T) {
-	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNoContent) }))
+	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		status := http.StatusNoContent
+		if r.URL.Path == "/revoke" {
+			status = http.StatusServiceUnavailable
+		}
+		rw.WriteHeader(status)
+	}))
 	t.Cleanup(hook.Close)
 	w := newWorld(t, func(c *server.Config) { c.AllowOutbound = append(c.AllowOutbound, hook.Listener.Addr().String()) })
 	zhangsan := w.person("zhangsan").logIn()
@@ -29,6 +44,10 @@ func TestDataKeysRotateUnderEverything(t *testing.T) {
 	if shown := away.get(w.url + "/userpool/people/login/feishu/begin"); shown.status != http.StatusSeeOther && shown.status != http.StatusFound {
 		t.Fatalf("the login at Feishu began with %d", shown.status)
 	}
+
+	w.leaves("zhangsan", hook.URL+"/revoke") // a revocation, and the provider for it
+	seed, factors := w.enrol("zhangsan")     // a factor
+	w.everythingIsSealed()
 
 	list := func(method string) map[string]int {
 		t.Helper()
@@ -59,6 +78,9 @@ func TestDataKeysRotateUnderEverything(t *testing.T) {
 		if got.status != http.StatusOK {
 			t.Fatalf("reseal: %d %s", got.status, got.body)
 		}
+		if strings.Contains(got.body, `"broken"`) {
+			t.Fatalf("reseal: %s", got.body)
+		}
 		if strings.Contains(got.body, `"resealed":0`) {
 			break
 		}
@@ -81,7 +103,65 @@ func TestDataKeysRotateUnderEverything(t *testing.T) {
 	if got := w.api(http.MethodPost, "/user-pools/people/identity-providers/feishu/test", w.operator, ""); got.status != http.StatusOK || strings.Contains(got.body, "seal_broken") {
 		t.Errorf("the identity provider: %d %s", got.status, got.body)
 	}
+	if _, err := factors().CheckTOTP(t.Context(), name.Caller{Kind: name.System}, factor.Owner{Pool: "people", UserID: w.subject["zhangsan"]}, storetest.TOTP(seed, w.clock.now())); err != nil {
+		t.Errorf("the factor: %v", err)
+	}
 	if strings.Contains(w.log.String(), "seal_broken") {
 		t.Error("something does not open")
+	}
+}
+
+// everythingIsSealed wants a record in every column that holds sealed ones.
+func (w *world) everythingIsSealed() {
+	w.t.Helper()
+	db := w.sqlite()
+	defer db.Close()
+	for _, name := range (store.Keys{}).SealedColumns() {
+		table, column, _ := strings.Cut(name, ".")
+		var records int
+		must(w.t, db.QueryRowContext(w.t.Context(), fmt.Sprintf(`SELECT COUNT(*) FROM %s WHERE length(%s) > 8`, table, column)).Scan(&records))
+		if records == 0 {
+			w.t.Errorf("nothing is sealed in %s", name)
+		}
+	}
+}
+
+// enrol gives a person an authenticator app, beside the server, and returns its
+// seed and a function that opens the server's factors as they are then.
+func (w *world) enrol(who string) (seed secret.Text, factors func() *factor.Registry) {
+	w.t.Helper()
+	db := w.open()
+	w.t.Cleanup(func() { must(w.t, db.Close()) })
+	factors = func() *factor.Registry {
+		w.t.Helper()
+		plain, err := keys.ReadRootFile(filepath.Join(w.dir, "root.key"))
+		must(w.t, err)
+		root, err := keys.NewLocal(plain)
+		must(w.t, err)
+		log := audit.NewLog(store.Audit{DB: db})
+		w.t.Cleanup(log.Close)
+		g := &guard.Guard{Log: log}
+		ring, err := keys.NewRing(w.t.Context(), root, store.Keys{DB: db}, g, nil)
+		must(w.t, err)
+		return &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g, Now: w.clock.now}
+	}
+	seed = factor.NewSeed()
+	owner := factor.Owner{Pool: "people", UserID: w.subject[who]}
+	_, err := factors().AddTOTP(w.t.Context(), name.Caller{Kind: name.Person, User: name.User{Subject: owner.UserID}}, owner, "phone", seed, storetest.TOTP(seed, w.clock.now()))
+	must(w.t, err)
+	w.clock.pass(time.Minute) // a code is good once
+	return seed, factors
+}
+
+// leaves has a person authorize at a provider that is deleted then, while its
+// revocation endpoint does not do what it is asked.
+func (w *world) leaves(who, revocation string) {
+	w.t.Helper()
+	provider := strings.Replace(w.provider("leaving", readDoc, "offline_access"), `"endpoints":{`, fmt.Sprintf(`"endpoints":{"revocation":%q,`, revocation), 1)
+	w.make("/workload-pools/default/providers", provider, nil)
+	asked := w.ask(w.wat("b", who), "leaving")
+	w.person(who).logIn().authorize(asked.Authorization.URL)
+	if got := w.api(http.MethodDelete, "/workload-pools/default/providers/leaving", w.operator, ""); got.status != http.StatusNoContent {
+		w.t.Fatalf("delete: %d %s", got.status, got.body)
 	}
 }

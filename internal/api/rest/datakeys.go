@@ -12,23 +12,36 @@ type dataKeyJSON struct {
 	CreatedAt time.Time `json:"createdAt"`
 	Newest    bool      `json:"newest" doc:"New records are sealed with it"`
 	Records   int       `json:"records" doc:"How many records are sealed with it now"`
-	Root      string    `json:"root,omitempty" doc:"Id of the root key that wraps it; left out if that was not written down"`
+	Root      string    `json:"root,omitempty" doc:"Id of the root key that wraps it, and # with its version if it has versions; left out if that was not written down"`
+	Former    bool      `json:"formerRoot,omitempty" doc:"Another root key wraps it than the service was started with, or may: that one is needed until rewrapDataKeys is done"`
 }
 
 func dataKey(k keys.DataKeyStatus) dataKeyJSON {
-	return dataKeyJSON{k.Pool, k.Version, k.Created, k.Newest, k.Records, k.Root}
+	return dataKeyJSON{k.Pool, k.Version, k.Created, k.Newest, k.Records, k.Root, k.Former}
 }
 
-// resealStep is how many records one request seals anew: a second's work at most.
-const resealStep = 2000
+// How much one request does: a second's work at most, and at rewrapStep three
+// questions to a root key's service for each.
+const (
+	resealStep = 2000
+	rewrapStep = 20
+)
 
 type resealJSON struct {
-	Resealed  int `json:"resealed" doc:"How many records this request sealed anew; 0: none is left"`
-	Remaining int `json:"remaining" doc:"How many are left"`
+	Resealed  int                `json:"resealed" doc:"How many records this request sealed anew; 0: none is left but broken ones"`
+	Remaining int                `json:"remaining" doc:"How many are left, broken ones included"`
+	Broken    []brokenRecordJSON `json:"broken,omitempty" doc:"Records that do not open, up to 100; each stays as it is, and keeps its pool's former data key"`
+}
+
+type brokenRecordJSON struct {
+	In     string `json:"in" doc:"Table and column"`
+	Pool   string `json:"pool" doc:"As in a data key"`
+	Record string `json:"record" doc:"The row's id"`
 }
 
 type rewrapJSON struct {
-	Rewrapped int `json:"rewrapped"`
+	Rewrapped int `json:"rewrapped" doc:"How many data keys this request wrapped anew"`
+	Remaining int `json:"remaining" doc:"How many are to be looked at yet; 0: the former root key is not needed any more"`
 }
 
 func (a *API) listDataKeys(c *call) (any, error) {
@@ -44,12 +57,15 @@ func (a *API) rotateDataKeys(c *call) (any, error) {
 }
 
 func (a *API) reseal(c *call) (any, error) {
-	done, err := a.Keys.Reseal(c.ctx, c.caller, resealStep)
-	if err != nil && done == 0 {
+	got, err := a.Keys.Reseal(c.ctx, c.caller, resealStep)
+	if err != nil && got.Done == 0 {
 		return nil, err
 	}
+	out := resealJSON{Resealed: got.Done}
+	for _, b := range got.Broken {
+		out.Broken = append(out.Broken, brokenRecordJSON{b.Column, b.Pool, b.Record})
+	}
 	list, err := a.Keys.DataKeys(c.ctx)
-	out := resealJSON{Resealed: done}
 	for _, k := range list {
 		if !k.Newest {
 			out.Remaining += k.Records
@@ -59,6 +75,6 @@ func (a *API) reseal(c *call) (any, error) {
 }
 
 func (a *API) rewrap(c *call) (any, error) {
-	done, err := a.Keys.Rewrap(c.ctx, c.caller)
-	return rewrapJSON{done}, err
+	done, left, err := a.Keys.Rewrap(c.ctx, c.caller, rewrapStep)
+	return rewrapJSON{done, left}, err
 }

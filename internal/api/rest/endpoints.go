@@ -75,7 +75,7 @@ func (a *API) endpoints() []endpoint {
 		{get, "/data-keys", "listDataKeys", "data keys", "List the data keys of all pools and how many records each seals", operators, nil, nil, ok, list[dataKeyJSON]{}, a.listDataKeys},
 		{post, "/data-keys", "rotateDataKeys", "data keys", "Make every pool's next data key, or go on with a rotation that is under way", operators, nil, nil, ok, list[dataKeyJSON]{}, a.rotateDataKeys},
 		{post, "/data-keys/reseal", "resealRecords", "data keys", "Seal some of the records anew that former data keys seal, until none is left", operators, nil, nil, ok, resealJSON{}, a.reseal},
-		{post, "/data-keys/rewrap", "rewrapDataKeys", "data keys", "Wrap the data keys with the root key that the service was started with", operators, nil, nil, ok, rewrapJSON{}, a.rewrap},
+		{post, "/data-keys/rewrap", "rewrapDataKeys", "data keys", "Wrap some of the data keys with the root key that the service was started with, in its newest version, until none is left", operators, nil, nil, ok, rewrapJSON{}, a.rewrap},
 
 		{get, "/workload-pools", "listWorkloadPools", "workloads", "List the workload pools", operators, nil, nil, ok, list[workloadPoolJSON]{}, a.listWorkloadPools},
 		{post, "/workload-pools", "createWorkloadPool", "workloads", "Create a workload pool", operators, nil, newWorkloadPool{}, created, workloadPoolJSON{}, a.createWorkloadPool},

@@ -197,9 +197,13 @@ func testPermits(t *testing.T, open Open) {
 	other := Permit(t, "other.action", guard.Resource{Kind: "other"})
 	for kind, p := range map[string]guard.Permit{"zero": {}, "mismatched": other} {
 		want := map[string]string{"zero": "permit_missing", "mismatched": "permit_mismatch"}[kind]
+		_, errReseal := store.Keys{DB: db}.Reseal(t.Context(), p, "p", 2, []keys.Resealed{{Sealed: keys.Sealed{Column: "grants.sealed", Place: keys.Place{Record: "g"}, Bytes: []byte{1}}, New: []byte{2}}})
 		_, errRemove := s.vault.RemoveDelegation(t.Context(), p, agentA, "feishu", zhang)
 		for write, err := range map[string]error{
 			"AddDataKey":         store.Keys{DB: db}.AddDataKey(t.Context(), p, keys.DataKey{Pool: "p", Version: 1}),
+			"Reseal":             errReseal,
+			"RewrapDataKey":      store.Keys{DB: db}.RewrapDataKey(t.Context(), p, keys.DataKey{Pool: "p", Version: 1, Wrapped: []byte{2}}, []byte{1}),
+			"RemoveDataKey":      store.Keys{DB: db}.RemoveDataKey(t.Context(), p, "p", 1),
 			"AddSigningKey":      store.Keys{DB: db}.AddSigningKey(t.Context(), p, keys.SigningKey{Owner: "o", Generation: 1}, time.Time{}),
 			"SweepSigningKeys":   store.Keys{DB: db}.SweepSigningKeys(t.Context(), p, moment),
 			"AddOperatorToken":   store.Operators{DB: db}.AddOperatorToken(t.Context(), p, "root", "h", moment),
