@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/factor"
+	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
@@ -22,8 +24,17 @@ import (
 	"github.com/deputy-id/deputy/sandbox/feishu"
 )
 
-// TestDataKeysRotateUnderEverything makes records of every kind that there is, rotates the data keys under them, and goes on with each.
-func TestDataKeysRotateUnderEverything(t *testing.T) {
+// everything is a world with a sealed record of every kind that there is.
+type everything struct {
+	*world
+	pending authorization
+	tried   tried
+	seed    secret.Text // of zhangsan's authenticator app
+	factors func() *factor.Registry
+}
+
+func newEverything(t *testing.T) everything {
+	t.Helper()
 	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		status := http.StatusNoContent
 		if r.URL.Path == "/revoke" {
@@ -48,7 +59,41 @@ func TestDataKeysRotateUnderEverything(t *testing.T) {
 	w.leaves("zhangsan", hook.URL+"/revoke") // a revocation, and the provider for it
 	seed, factors := w.enrol("zhangsan")     // a factor
 	w.everythingIsSealed()
+	return everything{w, pending, tried, seed, factors}
+}
 
+// TestSwappedRecordsOpenNowhere puts each sealed record in the place of each other
+// one: none opens there, of whatever kinds, users and pools the two are.
+func TestSwappedRecordsOpenNowhere(t *testing.T) {
+	w := newEverything(t)
+	ring, db := w.ring()
+	var all []keys.Sealed
+	for _, column := range (store.Keys{}).SealedColumns() {
+		for _, pool := range []string{"default", "userpool/people"} {
+			found, err := (store.Keys{DB: db}).SealedBefore(t.Context(), column, pool, math.MaxInt64, "", 100)
+			must(t, err)
+			all = append(all, found...)
+		}
+	}
+	if len(all) < 8 {
+		t.Fatalf("there are only %d sealed records", len(all))
+	}
+	for i, place := range all {
+		for j, record := range all {
+			plain, err := ring.Open(t.Context(), place.Place, record.Bytes)
+			if i == j && (err != nil || plain.Empty()) {
+				t.Errorf("%s %s does not open: %v", record.Column, record.Place.Record, err)
+			}
+			if i != j && !fault.HasCode(err, "seal_broken") {
+				t.Errorf("%s %s opens in the place of %s %s: %v", record.Column, record.Place.Record, place.Column, place.Place.Record, err)
+			}
+		}
+	}
+}
+
+// TestDataKeysRotateUnderEverything rotates the data keys under records of every kind that there is, and goes on with each.
+func TestDataKeysRotateUnderEverything(t *testing.T) {
+	w := newEverything(t)
 	list := func(method string) map[string]int {
 		t.Helper()
 		got := w.api(method, "/data-keys", w.operator, "")
@@ -94,16 +139,16 @@ func TestDataKeysRotateUnderEverything(t *testing.T) {
 		t.Errorf("the grant: %s", got.Status)
 	}
 	lisi := w.person("lisi").logIn()
-	if shown := lisi.authorize(pending.URL); !strings.Contains(shown.body, "Authorized") {
+	if shown := lisi.authorize(w.pending.URL); !strings.Contains(shown.body, "Authorized") {
 		t.Errorf("the authorization: %d\n%s", shown.status, shown.body)
 	}
-	if shown := lisi.finish(lisi.decide(lisi.begin(tried.URL), "allow")); !strings.Contains(shown.body, "It works") {
+	if shown := lisi.finish(lisi.decide(lisi.begin(w.tried.URL), "allow")); !strings.Contains(shown.body, "It works") {
 		t.Errorf("the trial: %d\n%s", shown.status, shown.body)
 	}
 	if got := w.api(http.MethodPost, "/user-pools/people/identity-providers/feishu/test", w.operator, ""); got.status != http.StatusOK || strings.Contains(got.body, "seal_broken") {
 		t.Errorf("the identity provider: %d %s", got.status, got.body)
 	}
-	if _, err := factors().CheckTOTP(t.Context(), name.Caller{Kind: name.System}, factor.Owner{Pool: "people", UserID: w.subject["zhangsan"]}, storetest.TOTP(seed, w.clock.now())); err != nil {
+	if _, err := w.factors().CheckTOTP(t.Context(), name.Caller{Kind: name.System}, factor.Owner{Pool: "people", UserID: w.subject["zhangsan"]}, storetest.TOTP(w.seed, w.clock.now())); err != nil {
 		t.Errorf("the factor: %v", err)
 	}
 	if strings.Contains(w.log.String(), "seal_broken") {
@@ -126,24 +171,34 @@ func (w *world) everythingIsSealed() {
 	}
 }
 
+// ring opens the server's data keys as they are now, and its database, beside it.
+func (w *world) ring() (*keys.Ring, *store.DB) {
+	w.t.Helper()
+	db := w.open()
+	w.t.Cleanup(func() { must(w.t, db.Close()) })
+	plain, err := keys.ReadRootFile(filepath.Join(w.dir, "root.key"))
+	must(w.t, err)
+	root, err := keys.NewLocal(plain)
+	must(w.t, err)
+	ring, err := keys.NewRing(w.t.Context(), root, store.Keys{DB: db}, w.ownGuard(db), nil)
+	must(w.t, err)
+	return ring, db
+}
+
+func (w *world) ownGuard(db *store.DB) *guard.Guard {
+	log := audit.NewLog(store.Audit{DB: db})
+	w.t.Cleanup(log.Close)
+	return &guard.Guard{Log: log}
+}
+
 // enrol gives a person an authenticator app, beside the server, and returns its
 // seed and a function that opens the server's factors as they are then.
 func (w *world) enrol(who string) (seed secret.Text, factors func() *factor.Registry) {
 	w.t.Helper()
-	db := w.open()
-	w.t.Cleanup(func() { must(w.t, db.Close()) })
 	factors = func() *factor.Registry {
 		w.t.Helper()
-		plain, err := keys.ReadRootFile(filepath.Join(w.dir, "root.key"))
-		must(w.t, err)
-		root, err := keys.NewLocal(plain)
-		must(w.t, err)
-		log := audit.NewLog(store.Audit{DB: db})
-		w.t.Cleanup(log.Close)
-		g := &guard.Guard{Log: log}
-		ring, err := keys.NewRing(w.t.Context(), root, store.Keys{DB: db}, g, nil)
-		must(w.t, err)
-		return &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g, Now: w.clock.now}
+		ring, db := w.ring()
+		return &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: w.ownGuard(db), Now: w.clock.now}
 	}
 	seed = factor.NewSeed()
 	owner := factor.Owner{Pool: "people", UserID: w.subject[who]}
