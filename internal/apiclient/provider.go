@@ -29,24 +29,55 @@ type VendorScope struct {
 // ProviderSettings is what an operator says about a credential provider. What
 // was read goes back with a change, or it would be taken away.
 type ProviderSettings struct {
-	Type        string            `json:"type,omitempty"`   // empty: oauth2
-	Vendor      string            `json:"vendor,omitempty"` // of oauth2, as what follows
+	Type      string   `json:"type,omitempty"`      // empty: oauth2
+	Workloads []string `json:"workloads,omitempty"` // that may use it; empty: all
+
+	// Of oauth2.
+	Vendor      string            `json:"vendor,omitempty"`
+	Flow        string            `json:"flow,omitempty"` // empty: USER_FEDERATION
 	ClientID    string            `json:"clientId,omitempty"`
-	Scopes      []string          `json:"scopes"`
+	Scopes      []string          `json:"scopes,omitempty"`
 	Endpoints   vendor.Endpoints  `json:"endpoints,omitzero"`    // replace the vendor's where set
 	Parameters  map[string]string `json:"parameters,omitempty"`  // further ones of authorization requests
 	OwnCallback bool              `json:"ownCallback,omitempty"` // a callback URL of its own
-	APIKey      json.RawMessage   `json:"apiKey,omitempty"`      // of api_key, as the API has it
-	Basic       json.RawMessage   `json:"basic,omitempty"`       // of basic
-	STS         json.RawMessage   `json:"sts,omitempty"`         // of sts
-	Workloads   []string          `json:"workloads,omitempty"`   // that may use it; empty: all
+	AuthMethod  string            `json:"authMethod,omitempty"`  // empty: the vendor's
+	Audience    string            `json:"audience,omitempty"`    // of M2M and ON_BEHALF_OF
+	Resource    string            `json:"resource,omitempty"`    // of M2M and ON_BEHALF_OF
+	Assertion   string            `json:"assertion,omitempty"`   // of ON_BEHALF_OF
+
+	APIKey *KeyHeader     `json:"apiKey,omitempty"` // of api_key
+	Basic  *Login         `json:"basic,omitempty"`  // of basic
+	STS    *TemporaryKeys `json:"sts,omitempty"`    // of sts
+}
+
+// KeyHeader says how an API key is carried.
+type KeyHeader struct {
+	Header string `json:"header,omitempty"`
+	Prefix string `json:"prefix,omitempty"`
+}
+
+// Login is whose password a provider of type basic has.
+type Login struct {
+	Username string `json:"username"`
+}
+
+// TemporaryKeys says which role temporary keys are for, and what they may do.
+type TemporaryKeys struct {
+	Cloud           string                     `json:"cloud"` // "volcengine" or "aws"
+	AccessKeyID     string                     `json:"accessKeyId"`
+	Role            string                     `json:"role"`
+	Region          string                     `json:"region,omitempty"`
+	Endpoint        string                     `json:"endpoint,omitempty"`
+	ExternalID      string                     `json:"externalId,omitempty"`
+	LifetimeSeconds int64                      `json:"lifetimeSeconds,omitempty"`
+	Policy          json.RawMessage            `json:"policy,omitempty"`
+	Policies        map[string]json.RawMessage `json:"policies,omitempty"`
 }
 
 // Provider is a configured credential provider.
 type Provider struct {
 	Name string `json:"name"`
 	ProviderSettings
-	Flow        string    `json:"flow"`
 	CallbackURL string    `json:"callbackUrl"` // to register at the third party
 	CreatedAt   time.Time `json:"createdAt"`
 	UpdatedAt   time.Time `json:"updatedAt"`
@@ -54,11 +85,45 @@ type Provider struct {
 	Checks []TestStep `json:"checks,omitempty"` // what was found out when it was saved or checked
 }
 
-// providerBody is how settings are sent.
+// providerBody is how settings are sent, with the secret where its type has it.
 type providerBody struct {
 	Name string `json:"name,omitempty"`
 	ProviderSettings
 	ClientSecret string `json:"clientSecret,omitempty"`
+
+	APIKey *keyBody   `json:"apiKey,omitempty"`
+	Basic  *loginBody `json:"basic,omitempty"`
+	STS    *stsBody   `json:"sts,omitempty"`
+}
+
+type keyBody struct {
+	*KeyHeader
+	Key string `json:"key,omitempty"`
+}
+
+type loginBody struct {
+	*Login
+	Password string `json:"password,omitempty"`
+}
+
+type stsBody struct {
+	*TemporaryKeys
+	SecretAccessKey string `json:"secretAccessKey,omitempty"`
+}
+
+func body(providerName string, s ProviderSettings, own secret.Text) providerBody {
+	b := providerBody{Name: providerName, ProviderSettings: s}
+	switch plain := own.RevealString(); {
+	case s.APIKey != nil:
+		b.APIKey = &keyBody{s.APIKey, plain}
+	case s.Basic != nil:
+		b.Basic = &loginBody{s.Basic, plain}
+	case s.STS != nil:
+		b.STS = &stsBody{s.STS, plain}
+	default:
+		b.ClientSecret = plain
+	}
+	return b
 }
 
 // ProviderTest is one test of a credential provider.
@@ -103,18 +168,19 @@ func (c *Client) Provider(ctx context.Context, pool, provider string) (Provider,
 	return p, err
 }
 
-// CreateProvider makes a credential provider.
-func (c *Client) CreateProvider(ctx context.Context, pool, provider string, s ProviderSettings, clientSecret secret.Text) (Provider, error) {
+// CreateProvider makes a credential provider. own is its secret: the client's,
+// the API key, the password or the secret access key.
+func (c *Client) CreateProvider(ctx context.Context, pool, provider string, s ProviderSettings, own secret.Text) (Provider, error) {
 	var made Provider
-	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "providers"), nil, providerBody{provider, s, clientSecret.RevealString()}, &made)
+	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "providers"), nil, body(provider, s, own), &made)
 	return made, err
 }
 
 // UpdateProvider replaces the settings of a credential provider; an empty
 // secret keeps the old one.
-func (c *Client) UpdateProvider(ctx context.Context, pool, provider string, s ProviderSettings, clientSecret secret.Text) (Provider, error) {
+func (c *Client) UpdateProvider(ctx context.Context, pool, provider string, s ProviderSettings, own secret.Text) (Provider, error) {
 	var now Provider
-	err := c.call(ctx, http.MethodPut, path("workload-pools", pool, "providers", provider), nil, providerBody{"", s, clientSecret.RevealString()}, &now)
+	err := c.call(ctx, http.MethodPut, path("workload-pools", pool, "providers", provider), nil, body("", s, own), &now)
 	return now, err
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,7 +12,6 @@ import (
 	"github.com/deputy-id/deputy/internal/apiclient"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
-	"github.com/deputy-id/deputy/internal/secret"
 )
 
 // providerCommand is deputy provider.
@@ -99,7 +99,7 @@ func (l providerList) Run(ctx context.Context, o output) error {
 	t := tabwriter.NewWriter(o.out, 0, 8, 2, ' ', 0)
 	for _, p := range all {
 		if err := o.print(p, func(io.Writer) error {
-			_, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Name, p.Vendor, p.Flow, strings.Join(p.Scopes, " "))
+			_, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Name, cmp.Or(p.Vendor, p.Type), cmp.Or(p.Flow, "-"), strings.Join(p.Scopes, " "))
 			return err
 		}); err != nil {
 			return err
@@ -117,12 +117,13 @@ type oneProvider struct {
 func printProvider(o output, p apiclient.Provider) error {
 	return o.print(p, func(w io.Writer) error {
 		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-		for _, r := range [][2]string{
-			{"name", p.Name}, {"vendor", p.Vendor}, {"flow", p.Flow}, {"client id", p.ClientID}, {"scopes", strings.Join(p.Scopes, " ")},
+		for _, r := range append([][2]string{
+			{"name", p.Name}, {"type", p.Type}, {"vendor", p.Vendor}, {"flow", p.Flow}, {"client id", p.ClientID}, {"scopes", strings.Join(p.Scopes, " ")},
+			{"authenticates by", p.AuthMethod}, {"audience", p.Audience}, {"resource", p.Resource}, {"assertion", p.Assertion}, {"only for", strings.Join(p.Workloads, " ")},
 			{"base", p.Endpoints.Base}, {"authorization", p.Endpoints.Authorization}, {"token", p.Endpoints.Token}, {"user info", p.Endpoints.UserInfo},
 			{"revocation", p.Endpoints.Revocation}, {"API", p.Endpoints.API},
 			{"callback URL", p.CallbackURL}, {"changed", shortTime(p.UpdatedAt)},
-		} {
+		}, kindRows(p.ProviderSettings)...) {
 			if r[1] == "" {
 				continue
 			}
@@ -157,43 +158,11 @@ func (s providerShow) Run(ctx context.Context, o output) error {
 	return printProvider(o, p)
 }
 
-// providerFlags are what is decided about a provider.
-type providerFlags struct {
-	ClientID    *string           `help:"Client id (App ID) at the third party." name:"client-id"`
-	SecretFile  string            `help:"File with the client secret; - is standard input." placeholder:"FILE"`
-	OwnCallback *bool             `help:"Give it a callback URL of its own, so that no other third party's answer can be taken for its (mix-up)." negatable:""`
-	Scope       []string          `help:"Scope to ask for when an agent names none; may be repeated." sep:"none"`
-	Endpoint    map[string]string `help:"Address in place of the vendor's: base, authorization, token, userInfo, revocation, api. May be repeated." placeholder:"KIND=URL" mapsep:"none"`
-}
-
-// over puts what was given over s, and returns the secret if there is one.
-func (f providerFlags) over(s *apiclient.ProviderSettings) (secret.Text, error) {
-	assign(&s.ClientID, f.ClientID)
-	assign(&s.OwnCallback, f.OwnCallback)
-	if f.Scope != nil {
-		s.Scopes = f.Scope
-	}
-	for kind, address := range f.Endpoint {
-		at, ok := map[string]*string{
-			"authorization": &s.Endpoints.Authorization, "token": &s.Endpoints.Token, "userInfo": &s.Endpoints.UserInfo, "api": &s.Endpoints.API,
-			"base": &s.Endpoints.Base, "refresh": &s.Endpoints.Refresh, "deviceAuthorization": &s.Endpoints.DeviceAuthorization,
-			"revocation": &s.Endpoints.Revocation, "introspection": &s.Endpoints.Introspection,
-		}[kind]
-		if !ok {
-			return secret.Text{}, fault.New(fault.Invalid, "endpoint_unknown", "there is no endpoint %q", name.Clip(kind, 40)).
-				WithSource("--endpoint").WithFix("use base, authorization, token, refresh, userInfo, revocation, introspection, api or deviceAuthorization")
-		}
-		*at = address
-	}
-	if f.SecretFile == "" {
-		return secret.Text{}, nil
-	}
-	return readSecret(f.SecretFile, "--secret-file")
-}
-
 type providerCreate struct {
 	oneProvider
-	Vendor string `help:"One that deputy provider vendors lists." required:"" placeholder:"ID"`
+	Type   string `help:"What it gives: ${enum}; ${default} by default." enum:"oauth2,api_key,basic,sts" default:"oauth2"`
+	Vendor string `help:"Of oauth2: one that deputy provider vendors lists." placeholder:"ID"`
+	Flow   string `help:"Of oauth2: how it gets tokens: USER_FEDERATION, M2M or ON_BEHALF_OF; the first by default." enum:",USER_FEDERATION,M2M,ON_BEHALF_OF" default:"" placeholder:"FLOW"`
 	providerFlags
 }
 
@@ -203,13 +172,21 @@ func (c providerCreate) Run(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
-	s := apiclient.ProviderSettings{Vendor: c.Vendor}
-	clientSecret, err := c.over(&s)
+	s := apiclient.ProviderSettings{Type: c.Type, Vendor: c.Vendor, Flow: c.Flow}
+	switch c.Type {
+	case "api_key":
+		s.APIKey = &apiclient.KeyHeader{}
+	case "basic":
+		s.Basic = &apiclient.Login{}
+	case "sts":
+		s.STS = &apiclient.TemporaryKeys{}
+	}
+	own, err := c.over(&s)
 	if err != nil {
 		return err
 	}
-	defer clientSecret.Clear()
-	made, err := api.CreateProvider(ctx, c.Pool, c.Name, s, clientSecret)
+	defer own.Clear()
+	made, err := api.CreateProvider(ctx, c.Pool, c.Name, s, own)
 	if err != nil {
 		return err
 	}
@@ -231,12 +208,12 @@ func (u providerUpdate) Run(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
-	clientSecret, err := u.over(&p.ProviderSettings)
+	own, err := u.over(&p.ProviderSettings)
 	if err != nil {
 		return err
 	}
-	defer clientSecret.Clear()
-	changed, err := api.UpdateProvider(ctx, u.Pool, u.Name, p.ProviderSettings, clientSecret)
+	defer own.Clear()
+	changed, err := api.UpdateProvider(ctx, u.Pool, u.Name, p.ProviderSettings, own)
 	if err != nil {
 		return err
 	}
