@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -13,38 +12,53 @@ import (
 
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/server"
+	"github.com/deputy-id/deputy/internal/store/storetest"
 )
 
-// TestIsolation plays random sequences of what agents and people do, thieves
-// among them. Whatever came before: a credential is given only to an agent that
-// this very person allowed, and it opens this person's account.
+// TestIsolation plays random sequences of what agents, people and operators do,
+// thieves among them. Whatever came before: a credential is given only to an agent
+// that this very person allowed, and it opens this person's account.
 func TestIsolation(t *testing.T) {
-	for option, value := range map[string]string{"rapid.checks": "12", "rapid.steps": "40"} { // a thousand requests or two
-		if f := flag.Lookup(option); f.Value.String() == f.DefValue {
-			must(t, flag.Set(option, value))
-			defer func() { must(t, flag.Set(option, f.DefValue)) }()
-		}
-	}
-	w := newWorld(t, nil)
-	people := map[string]*person{}
-	for _, who := range []string{"zhangsan", "lisi"} {
-		people[who] = w.person(who).logIn()
-	}
 	given := 0
-	rapid.Check(t, func(rt *rapid.T) {
-		p := newPlay(w, people)
-		rt.Repeat(map[string]func(*rapid.T){
-			"ask": p.ask, "open": p.open, "open somebody's": p.openAnothers, "consent": p.consent, "come back": p.comeBack, "come back as another": p.comeBackAsAnother,
-			"bring another's code": p.inject, "send another's form": p.sendAnothersForm, "authorize": p.authorize, "clear": p.clear, "read": p.read, "": func(*rapid.T) {},
-		})
-		given += p.given
-	})
+	t.Run("sqlite", func(t *testing.T) { given += isolate(t, secret.Text{}, "12") })
+	t.Run("postgres", func(t *testing.T) { given += isolate(t, secret.FromString(storetest.Postgres(t).URL(t)), "6") })
 	if given < 5 {
 		t.Errorf("only %d credentials were given in all sequences", given)
 	}
 }
 
-var grantID = regexp.MustCompile(`"id":"(grt_[a-z0-9]+)"`)
+// isolate plays as many sequences as checks says, unless a flag says otherwise,
+// and returns how many credentials were given.
+func isolate(t *testing.T, database secret.Text, checks string) (given int) {
+	for option, value := range map[string]string{"rapid.checks": checks, "rapid.steps": "40"} {
+		if f := flag.Lookup(option); f.Value.String() == f.DefValue {
+			must(t, flag.Set(option, value))
+			defer func() { must(t, flag.Set(option, f.DefValue)) }()
+		}
+	}
+	w := newWorld(t, func(c *server.Config) { c.Database = database })
+	w.make("/workload-pools", `{"name":"other"}`, nil)
+	w.make("/workload-pools/other/providers", w.provider("feishu_oauth", readDoc, "offline_access"), nil)
+	people := map[string]*person{}
+	for _, who := range everybody {
+		people[who] = w.person(who).logIn()
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		p := newPlay(w, people)
+		rt.Repeat(map[string]func(*rapid.T){
+			"ask": p.ask, "open": p.open, "open somebody's": p.openAnothers, "consent": p.consent, "come back": p.comeBack, "come back as another": p.comeBackAsAnother,
+			"bring another's code": p.inject, "send another's form": p.sendAnothersForm, "authorize": p.authorize, "clear": p.clear, "read": p.read,
+			"ask from another pool": p.askElsewhere, "tamper": p.tamper, "pass time": p.passTime, "end a person's grants": p.end, "make an agent anew": p.remakeAgent,
+			"make the provider anew": p.remakeProvider, "rotate keys": p.rotate, "": func(*rapid.T) {},
+		})
+		given += p.given
+	})
+	return given
+}
+
+var everybody = []string{"zhangsan", "lisi"}
 
 // pair is an agent and the person it acts for.
 type pair struct{ agent, who string }
@@ -71,19 +85,19 @@ func newPlay(w *world, people map[string]*person) *play {
 	p := &play{w: w, people: people, allowed: map[pair]bool{}}
 	for range 2 {
 		agent := name.NewID("agent")
-		w.make("/workload-pools/default/workloads", fmt.Sprintf(`{"name":%q}`, agent), nil)
+		for _, pool := range []string{"default", "other"} {
+			w.make("/workload-pools/"+pool+"/workloads", fmt.Sprintf(`{"name":%q}`, agent), nil)
+		}
 		p.agents = append(p.agents, agent)
 	}
-	// What the sequence before left; the agents are new.
-	grants := w.api("GET", "/workload-pools/default/grants", w.operator, "").body
-	for _, id := range grantID.FindAllStringSubmatch(grants, -1) {
-		w.api("DELETE", "/workload-pools/default/grants/"+id[1], w.operator, "")
+	for _, who := range everybody { // what the sequence before left; the agents are new
+		p.endGrants(who)
 	}
 	return p
 }
 
 func (p *play) pair(t *rapid.T) pair {
-	return pair{rapid.SampledFrom(p.agents).Draw(t, "agent"), rapid.SampledFrom([]string{"zhangsan", "lisi"}).Draw(t, "person")}
+	return pair{rapid.SampledFrom(p.agents).Draw(t, "agent"), rapid.SampledFrom(everybody).Draw(t, "person")}
 }
 
 func (p *play) other(who string) *person {
