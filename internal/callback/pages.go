@@ -47,6 +47,7 @@ func (h *Handler) done(w http.ResponseWriter, r *http.Request, a consent.Authori
 var whyChinese = map[string]string{
 	"access_denied":      "你没有同意授权。",
 	"grant_changed":      "你在第三方的授权在此期间发生了变化。",
+	"provider_changed":   "你在第三方期间，凭据提供方的设置发生了变化。",
 	"scopes_not_granted": "第三方没有授予该智能体所需的全部权限。",
 }
 
@@ -98,6 +99,7 @@ var chinese = map[string]string{
 	"link_unknown":            "未找到此链接。请让智能体重新给出链接。",
 	"link_expired":            "此链接已过期。请再次询问智能体以获得新链接。",
 	"link_used":               "此链接已被使用。如仍需要授权，请再次询问智能体以获得新链接。",
+	"callback_mismatch":       "第三方的返回到达了与约定不同的地址。请在第三方登记此凭据提供方的回调地址；如果无人改动过，则可能有人试图混淆两个第三方。未保存任何内容。",
 	"state_unknown":           "第三方的这次返回不属于任何等待中的授权。如果你是后退或刷新了页面，则已完成；否则请再次询问智能体。",
 	"browser_changed":         "授权是在另一个浏览器中开始的。请在同一浏览器中打开链接并同意。未保存任何内容。",
 	"link_not_yours":          "此链接属于其他用户。未保存任何内容。",
@@ -110,6 +112,24 @@ var chinese = map[string]string{
 	"user_not_of_pool":        "此授权的用户不属于本 Deputy 的用户池。",
 }
 
+// titles say at a glance which of the things has happened that people meet, be
+// it by chance or because somebody leads them here.
+var titles = map[string]browser.Text{
+	"authorization_not_found": {EN: "There is no such authorization", ZH: "授权不存在"},
+	"link_malformed":          {EN: "This link is not complete", ZH: "链接不完整"},
+	"link_unknown":            {EN: "This link leads nowhere", ZH: "链接无效"},
+	"link_expired":            {EN: "Too late", ZH: "已超时"},
+	"link_used":               {EN: "This link works only once", ZH: "链接只能使用一次"},
+	"link_not_yours":          {EN: "This is for somebody else", ZH: "此授权属于其他用户"}, // the answer; for the link there is a page of its own
+	"state_unknown":           {EN: "Nothing is waiting for this", ZH: "没有等待中的授权"},
+	"browser_changed":         {EN: "This is another browser", ZH: "浏览器不一致"},
+	"callback_malformed":      {EN: "The answer is not complete", ZH: "返回不完整"},
+	"callback_mismatch":       {EN: "The answer came to the wrong address", ZH: "返回地址不符"},
+	"form_malformed":          {EN: "The form is not complete", ZH: "表单不完整"},
+	"form_foreign":            {EN: "The form is not from this browser", ZH: "表单不属于该浏览器"},
+	"login_required":          {EN: "You are logged out", ZH: "你已退出登录"},
+}
+
 // fail tells a person what went wrong.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	f := fault.As(err)
@@ -119,9 +139,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if zh, ok := chinese[f.Code]; ok {
 		en.ZH, fix.ZH = zh, ""
 	}
-	h.Pages.Render(w, r, statuses[f.Kind], browser.Notice{
-		Mood: browser.Failure, Title: browser.Text{EN: "This did not work", ZH: "操作未成功"}, Text: en, Detail: fix, Code: f.Code,
-	})
+	title, ok := titles[f.Code]
+	if !ok {
+		title = browser.Text{EN: "This did not work", ZH: "操作未成功"}
+	}
+	h.Pages.Render(w, r, statuses[f.Kind], browser.Notice{Mood: browser.Failure, Title: title, Text: en, Detail: fix, Code: f.Code})
 }
 
 // sentence makes a sentence of a fault's message.

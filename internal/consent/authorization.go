@@ -96,6 +96,9 @@ type Authorization struct {
 	Created     time.Time
 	Expires     time.Time
 	Updated     time.Time
+
+	// ProviderVersion is that of the provider when its user was sent to the third party; 0 before.
+	ProviderVersion int64
 }
 
 // secrets is the plaintext of Authorization.Sealed. What an agent adds is here

@@ -73,6 +73,7 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 	state := secret.FromString(name.NewToken("st"))
 	browser = secret.FromString(name.NewToken("br"))
 	next := f.step(a, Redirected)
+	next.ProviderVersion = d.Provider.Version
 	if next.Requested, err = f.requested(ctx, a); err != nil {
 		return a, "", browser, err
 	}
@@ -210,6 +211,11 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 	if cb.Code.Empty() {
 		failure := d.Entry.ExplainAuthorize(d.App.RedirectURI, cb.Error, cb.Description)
 		return f.fail(ctx, p, ActionExchange, a, failure.VendorCode, failure.Explanation)
+	}
+	if a.ProviderVersion != d.Provider.Version {
+		// The code is for the client and the third party that the user saw. Now there may be others, to
+		// whom code and verifier would be worth something.
+		return f.fail(ctx, p, ActionExchange, a, "provider_changed", "the credential provider was changed while you were at the third party")
 	}
 	// From here on the state parameter is used up: a second callback finds nothing.
 	next := f.step(a, Exchanging)

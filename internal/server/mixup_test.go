@@ -71,7 +71,7 @@ func TestMixUp(t *testing.T) {
 	}
 }
 
-func parameter(t *testing.T, address, name string) string {
+func parameter(t testing.TB, address, name string) string {
 	t.Helper()
 	u, err := url.Parse(address)
 	must(t, err)

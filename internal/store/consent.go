@@ -14,24 +14,24 @@ import (
 type Authorizations struct{ DB *DB }
 
 const authorizationColumns = `id, kind, pool, provider, workload, issuer, subject, scopes, requested, extras,
-	state, reason, message, link_hash, state_hash, browser_hash, sealed, version, created, expires, updated`
+	provider_version, state, reason, message, link_hash, state_hash, browser_hash, sealed, version, created, expires, updated`
 
 // BeginAuthorization implements [consent.Store].
 func (s Authorizations) BeginAuthorization(ctx context.Context, p guard.Permit, a consent.Authorization) error {
 	return s.DB.change(ctx, p, consent.ActionBegin, a.Resource(), func(ctx context.Context, tx *txn) error {
 		return must(ctx, tx, fault.New(fault.Conflict, "authorization_exists", "this authorization exists"),
 			`INSERT INTO authorizations (`+authorizationColumns+`)
-			 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT DO NOTHING`,
-			a.ID, string(a.Kind), a.Pool, a.Provider, a.Workload.Name, a.User.Issuer, a.User.Subject, a.Scopes.String(), a.Requested.String(), a.Extras, string(a.State), a.Reason, a.Message,
-			a.LinkHash, a.StateHash, a.BrowserHash, a.Sealed, a.Version, ms(a.Created), ms(a.Expires), ms(a.Updated))
+			 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) ON CONFLICT DO NOTHING`,
+			a.ID, string(a.Kind), a.Pool, a.Provider, a.Workload.Name, a.User.Issuer, a.User.Subject, a.Scopes.String(), a.Requested.String(), a.Extras,
+			a.ProviderVersion, string(a.State), a.Reason, a.Message, a.LinkHash, a.StateHash, a.BrowserHash, a.Sealed, a.Version, ms(a.Created), ms(a.Expires), ms(a.Updated))
 	})
 }
 
 func (s Authorizations) find(ctx context.Context, id, where string, args ...any) (consent.Authorization, error) {
 	var a consent.Authorization
 	err := row(ctx, s.DB.read, consent.NotFound(id), func(sc scanner) error {
-		return sc.Scan(&a.ID, &a.Kind, &a.Pool, &a.Provider, &a.Workload.Name, &a.User.Issuer, &a.User.Subject, scopesText{&a.Scopes}, scopesText{&a.Requested}, &a.Extras, &a.State, &a.Reason, &a.Message,
-			&a.LinkHash, &a.StateHash, &a.BrowserHash, &a.Sealed, &a.Version, timeMS{&a.Created}, timeMS{&a.Expires}, timeMS{&a.Updated})
+		return sc.Scan(&a.ID, &a.Kind, &a.Pool, &a.Provider, &a.Workload.Name, &a.User.Issuer, &a.User.Subject, scopesText{&a.Scopes}, scopesText{&a.Requested}, &a.Extras,
+			&a.ProviderVersion, &a.State, &a.Reason, &a.Message, &a.LinkHash, &a.StateHash, &a.BrowserHash, &a.Sealed, &a.Version, timeMS{&a.Created}, timeMS{&a.Expires}, timeMS{&a.Updated})
 	}, `SELECT `+authorizationColumns+` FROM authorizations WHERE `+where, args...)
 	a.Workload.Pool = a.Pool
 	return a, err
@@ -99,6 +99,7 @@ func dropMoved(ctx context.Context, tx *txn, p guard.Permit, g vault.Grant) erro
 func advance(ctx context.Context, tx *txn, a consent.Authorization) error {
 	tx.topics = append(tx.topics, a.ID)
 	return must(ctx, tx, consent.Changed(a.ID),
-		`UPDATE authorizations SET state = $1, reason = $2, message = $3, state_hash = $4, browser_hash = $5, requested = $6, version = $7, updated = $8 WHERE id = $9 AND version = $10`,
-		string(a.State), a.Reason, a.Message, a.StateHash, a.BrowserHash, a.Requested.String(), a.Version, ms(a.Updated), a.ID, a.Version-1)
+		`UPDATE authorizations SET state = $1, reason = $2, message = $3, state_hash = $4, browser_hash = $5, requested = $6, provider_version = $7, version = $8, updated = $9
+		 WHERE id = $10 AND version = $11`,
+		string(a.State), a.Reason, a.Message, a.StateHash, a.BrowserHash, a.Requested.String(), a.ProviderVersion, a.Version, ms(a.Updated), a.ID, a.Version-1)
 }
