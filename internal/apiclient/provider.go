@@ -33,17 +33,18 @@ type ProviderSettings struct {
 	Workloads []string `json:"workloads,omitempty"` // that may use it; empty: all
 
 	// Of oauth2.
-	Vendor      string            `json:"vendor,omitempty"`
-	Flow        string            `json:"flow,omitempty"` // empty: USER_FEDERATION
-	ClientID    string            `json:"clientId,omitempty"`
-	Scopes      []string          `json:"scopes,omitempty"`
-	Endpoints   vendor.Endpoints  `json:"endpoints,omitzero"`    // replace the vendor's where set
-	Parameters  map[string]string `json:"parameters,omitempty"`  // further ones of authorization requests
-	OwnCallback bool              `json:"ownCallback,omitempty"` // a callback URL of its own
-	AuthMethod  string            `json:"authMethod,omitempty"`  // empty: the vendor's
-	Audience    string            `json:"audience,omitempty"`    // of M2M and ON_BEHALF_OF
-	Resource    string            `json:"resource,omitempty"`    // of M2M and ON_BEHALF_OF
-	Assertion   string            `json:"assertion,omitempty"`   // of ON_BEHALF_OF
+	Vendor       string            `json:"vendor,omitempty"`
+	Flow         string            `json:"flow,omitempty"` // empty: USER_FEDERATION
+	ClientID     string            `json:"clientId,omitempty"`
+	Scopes       []string          `json:"scopes,omitempty"`
+	DiscoveryURL string            `json:"discoveryUrl,omitempty"` // where the third party says what its endpoints are
+	Endpoints    vendor.Endpoints  `json:"endpoints,omitzero"`     // replace the vendor's where set
+	Parameters   map[string]string `json:"parameters,omitempty"`   // further ones of authorization requests
+	OwnCallback  bool              `json:"ownCallback,omitempty"`  // a callback URL of its own
+	AuthMethod   string            `json:"authMethod,omitempty"`   // empty: the vendor's
+	Audience     string            `json:"audience,omitempty"`     // of M2M and ON_BEHALF_OF
+	Resource     string            `json:"resource,omitempty"`     // of M2M and ON_BEHALF_OF
+	Assertion    string            `json:"assertion,omitempty"`    // of ON_BEHALF_OF
 
 	APIKey *KeyHeader     `json:"apiKey,omitempty"` // of api_key
 	Basic  *Login         `json:"basic,omitempty"`  // of basic
@@ -78,9 +79,11 @@ type TemporaryKeys struct {
 type Provider struct {
 	Name string `json:"name"`
 	ProviderSettings
-	CallbackURL string    `json:"callbackUrl"` // to register at the third party
-	CreatedAt   time.Time `json:"createdAt"`
-	UpdatedAt   time.Time `json:"updatedAt"`
+	Issuer      string           `json:"issuer,omitempty"`    // of DiscoveryURL
+	Discovered  vendor.Endpoints `json:"discovered,omitzero"` // what was read at DiscoveryURL
+	CallbackURL string           `json:"callbackUrl"`         // to register at the third party
+	CreatedAt   time.Time        `json:"createdAt"`
+	UpdatedAt   time.Time        `json:"updatedAt"`
 
 	Checks []TestStep `json:"checks,omitempty"` // what was found out when it was saved or checked
 }

@@ -245,7 +245,7 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request) {
 	cookie := markCookie(state)
 	cb := consent.Callback{
 		State: secret.FromString(state), Code: secret.FromString(code), Browser: secret.FromString(h.Site.Cookie(r, cookie)),
-		Error: query.Get("error"), Description: query.Get("error_description"), Below: strings.TrimPrefix(r.URL.Path, Path),
+		Error: query.Get("error"), Description: query.Get("error_description"), Issuer: query.Get("iss"), Below: strings.TrimPrefix(r.URL.Path, Path),
 	}
 	issuer, err := h.Flow.IssuerOf(r.Context(), cb.State)
 	if err != nil {

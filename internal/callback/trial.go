@@ -48,7 +48,7 @@ func (h *Handler) openTrial(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) finishTrial(w http.ResponseWriter, r *http.Request, id string, query url.Values) {
 	t, err := h.Trials.Finish(r.Context(), trial.Callback{
 		State: secret.FromString(query.Get("state")), Code: secret.FromString(h.code(query)), Browser: secret.FromString(h.Site.Cookie(r, trialCookie(id))),
-		Error: query.Get("error"), Description: query.Get("error_description"), Below: strings.TrimPrefix(r.URL.Path, Path),
+		Error: query.Get("error"), Description: query.Get("error_description"), Issuer: query.Get("iss"), Below: strings.TrimPrefix(r.URL.Path, Path),
 	})
 	if err != nil {
 		h.fail(w, r, err)

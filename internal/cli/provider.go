@@ -122,6 +122,7 @@ func printProvider(o output, p apiclient.Provider) error {
 			{"authenticates by", p.AuthMethod}, {"audience", p.Audience}, {"resource", p.Resource}, {"assertion", p.Assertion}, {"only for", strings.Join(p.Workloads, " ")},
 			{"base", p.Endpoints.Base}, {"authorization", p.Endpoints.Authorization}, {"token", p.Endpoints.Token}, {"user info", p.Endpoints.UserInfo},
 			{"revocation", p.Endpoints.Revocation}, {"API", p.Endpoints.API},
+			{"discovery URL", p.DiscoveryURL}, {"issuer", p.Issuer}, {"said: authorization", p.Discovered.Authorization}, {"said: token", p.Discovered.Token},
 			{"callback URL", p.CallbackURL}, {"changed", shortTime(p.UpdatedAt)},
 		}, kindRows(p.ProviderSettings)...) {
 			if r[1] == "" {

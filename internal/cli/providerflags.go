@@ -20,15 +20,16 @@ type providerFlags struct {
 	SecretFile string   `help:"File with its secret: the client secret, the API key, the password or the secret access key; - is standard input." placeholder:"FILE"`
 	Workload   []string `help:"Only this workload of the pool may use it; may be repeated." sep:"none" placeholder:"NAME"`
 
-	ClientID    *string           `help:"Client id (App ID) at the third party." name:"client-id" group:"Of oauth2:"`
-	Scope       []string          `help:"Scope to ask for when an agent names none; may be repeated." sep:"none" group:"Of oauth2:"`
-	Endpoint    map[string]string `help:"Address in place of the vendor's: base, authorization, token, userInfo, revocation, api. May be repeated." placeholder:"KIND=URL" mapsep:"none" group:"Of oauth2:"`
-	Parameter   map[string]string `help:"Further parameter of authorization requests. May be repeated." placeholder:"NAME=VALUE" mapsep:"none" group:"Of oauth2:"`
-	AuthMethod  *string           `help:"How the client proves itself, if not in the vendor's way: basic, post, private_key_jwt or none." placeholder:"METHOD" group:"Of oauth2:"`
-	OwnCallback *bool             `help:"Give it a callback URL of its own, so that no other third party's answer can be taken for its (mix-up)." negatable:"" group:"Of oauth2:"`
-	Audience    *string           `help:"Of M2M and ON_BEHALF_OF: whom the token is for." group:"Of oauth2:"`
-	Resource    *string           `help:"Of M2M and ON_BEHALF_OF: the same as an address (RFC 8707)." placeholder:"URL" group:"Of oauth2:"`
-	Assertion   *string           `help:"Of ON_BEHALF_OF: how the third party is told about the user: token-exchange or jwt-bearer." placeholder:"KIND" group:"Of oauth2:"`
+	ClientID     *string           `help:"Client id (App ID) at the third party." name:"client-id" group:"Of oauth2:"`
+	Scope        []string          `help:"Scope to ask for when an agent names none; may be repeated." sep:"none" group:"Of oauth2:"`
+	DiscoveryURL *string           `help:"Where the third party says what its endpoints are (OpenID Connect Discovery, RFC 8414)." name:"discovery-url" placeholder:"URL" group:"Of oauth2:"`
+	Endpoint     map[string]string `help:"Address in place of the vendor's: base, authorization, token, userInfo, revocation, api. May be repeated." placeholder:"KIND=URL" mapsep:"none" group:"Of oauth2:"`
+	Parameter    map[string]string `help:"Further parameter of authorization requests. May be repeated." placeholder:"NAME=VALUE" mapsep:"none" group:"Of oauth2:"`
+	AuthMethod   *string           `help:"How the client proves itself, if not in the vendor's way: basic, post, private_key_jwt or none." placeholder:"METHOD" group:"Of oauth2:"`
+	OwnCallback  *bool             `help:"Give it a callback URL of its own, so that no other third party's answer can be taken for its (mix-up)." negatable:"" group:"Of oauth2:"`
+	Audience     *string           `help:"Of M2M and ON_BEHALF_OF: whom the token is for." group:"Of oauth2:"`
+	Resource     *string           `help:"Of M2M and ON_BEHALF_OF: the same as an address (RFC 8707)." placeholder:"URL" group:"Of oauth2:"`
+	Assertion    *string           `help:"Of ON_BEHALF_OF: how the third party is told about the user: token-exchange or jwt-bearer." placeholder:"KIND" group:"Of oauth2:"`
 
 	Header *string `help:"Header that carries the key; Authorization by default." group:"Of api_key:"`
 	Prefix *string `help:"What stands before the key, with its space." group:"Of api_key:"`
@@ -99,6 +100,7 @@ func (f providerFlags) foreign(s apiclient.ProviderSettings) error {
 func (f providerFlags) overOAuth2(s *apiclient.ProviderSettings) error {
 	assign(&s.ClientID, f.ClientID)
 	assign(&s.AuthMethod, f.AuthMethod)
+	assign(&s.DiscoveryURL, f.DiscoveryURL)
 	assign(&s.OwnCallback, f.OwnCallback)
 	assign(&s.Audience, f.Audience)
 	assign(&s.Resource, f.Resource)

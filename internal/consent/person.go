@@ -159,6 +159,7 @@ type Callback struct {
 	Error       string // when there is no Code
 	Description string
 	Browser     secret.Text // the cookie that [Flow.Open] gave
+	Issuer      string      // iss, who says that he gave the answer (RFC 9207); may be empty
 	Below       string      // where it came, below the callback that providers share; see [provider.Provider.BelowCallback]
 }
 
@@ -200,6 +201,12 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 			return a, err
 		}
 		return a, provider.AnotherCallback()
+	}
+	if err := d.Provider.CheckIssuer(cb.Issuer); err != nil {
+		if refuseErr := f.Guard.Refuse(ctx, c, ActionExchange, a.Resource(), "the answer is another issuer's", nil); refuseErr != nil {
+			return a, refuseErr
+		}
+		return a, err
 	}
 	if cb.Code.Empty() {
 		failure := d.Entry.ExplainAuthorize(d.App.RedirectURI, cb.Error, cb.Description)

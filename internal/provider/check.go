@@ -81,7 +81,7 @@ func (s Settings) foreign() map[string]bool {
 	f := map[string]bool{}
 	if s.Type != TypeOAuth2 {
 		maps.Copy(f, map[string]bool{"vendor": s.Vendor != "", "flow": s.Flow != "", "scopes": s.Scopes.Len() > 0, "endpoints": s.Endpoints != vendor.Endpoints{},
-			"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "authMethod": o.AuthMethod != "", "ownCallback": o.OwnCallback})
+			"discoveryUrl": s.DiscoveryURL != "", "callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "authMethod": o.AuthMethod != "", "ownCallback": o.OwnCallback})
 	}
 	if s.Flow != M2M && s.Flow != OnBehalfOf {
 		maps.Copy(f, map[string]bool{"audience": o.Audience != "", "resource": o.Resource != ""})
@@ -140,7 +140,7 @@ func (r *Registry) checkOAuth2(s Settings) error {
 	if err != nil {
 		return err
 	}
-	if entry, err = entry.With(s.Endpoints); err != nil {
+	if entry, err = entry.With(s.Options.endpoints(s.Endpoints)); err != nil {
 		return err
 	}
 	if err := entry.CheckScopes(s.Scopes); err != nil {

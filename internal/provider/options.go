@@ -20,6 +20,9 @@ type Options struct {
 	Prefix    string            `json:"prefix,omitempty"`    // of TypeAPIKey: what stands before the key, with its space
 	STS       *STS              `json:"sts,omitempty"`       // of TypeSTS
 
+	// Discovery is what the third party says about itself, as read when the settings were saved. Whatever it says later, secrets go
+	// where they went, until somebody saves the settings again.
+	Discovery *Discovery `json:"discovery,omitempty"`
 	// OwnCallback gives the provider a redirect URI of its own, so that an answer that another third party was tricked into
 	// (mix-up; RFC 9700, section 4.4) is told from one of this. Of UserFederation.
 	OwnCallback bool `json:"ownCallback,omitempty"`
@@ -28,6 +31,24 @@ type Options struct {
 	Audience   string        `json:"audience,omitempty"`   // of M2M and OnBehalfOf: whom the token is for (RFC 8693, section 2.1); may be empty
 	Resource   string        `json:"resource,omitempty"`   // of M2M and OnBehalfOf: the same as an address (RFC 8707); may be empty
 	Assertion  AssertionKind `json:"assertion,omitempty"`  // of OnBehalfOf
+}
+
+// Discovery is what an authorization server says about itself (RFC 8414; OpenID
+// Connect Discovery 1.0).
+type Discovery struct {
+	URL       string           `json:"url"`
+	Issuer    string           `json:"issuer"`
+	Endpoints vendor.Endpoints `json:"endpoints"`
+	Names     bool             `json:"names,omitempty"` // it names itself in its answers (RFC 9207)
+}
+
+// endpoints returns those that the operator gave, and for what he gave none, those
+// that the third party did.
+func (o Options) endpoints(given vendor.Endpoints) vendor.Endpoints {
+	if o.Discovery == nil {
+		return given
+	}
+	return given.Over(o.Discovery.Endpoints)
 }
 
 // AssertionKind is how a third party is told about a user.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/discovery"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/jwt"
@@ -30,7 +31,14 @@ type Registry struct {
 	Client      *vendor.Client
 	CallbackURL string // Deputy's own, the redirect URI of every provider that has none of its own; see [Registry.Callback]
 	Keys        SigningKeys
+	Metadata    Metadata
 	Now         func() time.Time
+}
+
+// Metadata reads what authorization servers say about themselves;
+// discovery.Client does.
+type Metadata interface {
+	Server(ctx context.Context, discoveryURL string) (discovery.Server, error)
 }
 
 // SigningKeys are the keys with which providers prove themselves that have no
@@ -74,6 +82,7 @@ type Settings struct {
 	ClientSecret secret.Text // on update, empty keeps the old one
 	Scopes       name.Scopes
 	Endpoints    vendor.Endpoints
+	DiscoveryURL string // where the third party says what its endpoints are; those in Endpoints come first. May be left out
 	CallbackURL  string // may be left out; anything but Deputy's own callback is refused
 	Options      Options
 }
@@ -124,7 +133,10 @@ func (r *Registry) Update(ctx context.Context, c name.Caller, pool, providerName
 
 // apply validates s and writes it into v, whose identity and version are set.
 func (r *Registry) apply(ctx context.Context, v *Provider, s Settings) error {
-	s = s.withDefaults()
+	s, err := r.discover(ctx, s.withDefaults())
+	if err != nil {
+		return err
+	}
 	if err := r.check(s); err != nil {
 		return err
 	}
@@ -133,7 +145,6 @@ func (r *Registry) apply(ctx context.Context, v *Provider, s Settings) error {
 			WithSource("type").WithFix("create another one for the other kind of credential")
 	}
 	v.Type, v.Vendor, v.Flow, v.ClientID, v.Scopes, v.Endpoints, v.Options = s.Type, s.Vendor, s.Flow, s.ClientID, s.Scopes, s.Endpoints, s.Options
-	var err error
 	v.SealedSecret, err = r.Sealer.Seal(ctx, v.place(), s.ClientSecret)
 	return err
 }
@@ -210,7 +221,7 @@ func (r *Registry) dialect(ctx context.Context, p guard.Permit, v Provider) (Dia
 	if err != nil {
 		return Dialect{}, err
 	}
-	if entry, err = entry.With(v.Endpoints); err != nil {
+	if entry, err = entry.With(v.Options.endpoints(v.Endpoints)); err != nil {
 		return Dialect{}, err
 	}
 	entry.Authorize.Params = v.Options.params(entry.Authorize.Params)

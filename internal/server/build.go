@@ -20,6 +20,7 @@ import (
 	"github.com/deputy-id/deputy/internal/browser"
 	"github.com/deputy-id/deputy/internal/callback"
 	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/discovery"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/federation"
@@ -181,7 +182,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	providers := &provider.Registry{
 		Store: store.Providers{DB: db}, Guard: s.guard, Sealer: ring, Keys: ring, Catalogue: catalogue, Client: &vendor.Client{Outbound: out, Now: c.Now},
-		CallbackURL: c.PublicURL + callback.Path, Now: c.Now,
+		CallbackURL: c.PublicURL + callback.Path, Metadata: &discovery.Client{Outbound: out}, Now: c.Now,
 	}
 	identities := store.Identities{DB: db}
 	federated := &federation.Federation{

@@ -136,6 +136,7 @@ type Callback struct {
 	Error       string // when there is no Code
 	Description string
 	Browser     secret.Text // the cookie that [Trials.Open] gave
+	Issuer      string      // iss, who says that he gave the answer (RFC 9207); may be empty
 	Below       string      // where it came, below the callback that providers share; see [provider.Provider.BelowCallback]
 }
 
@@ -168,6 +169,9 @@ func (ts *Trials) Finish(ctx context.Context, cb Callback) (Trial, error) {
 	defer d.App.ClientSecret.Clear()
 	if cb.Below != d.Provider.BelowCallback() {
 		return t, provider.AnotherCallback()
+	}
+	if err := d.Provider.CheckIssuer(cb.Issuer); err != nil {
+		return t, err
 	}
 	// From here on the state parameter is used up: a second callback finds nothing.
 	t.State, t.StateHash = Exchanging, ""

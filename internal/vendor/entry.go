@@ -31,12 +31,7 @@ func (e Entry) With(p Endpoints) (Entry, error) {
 	if err := p.check("endpoints"); err != nil {
 		return Entry{}, err
 	}
-	given := p.places()
-	for i, f := range e.Endpoints.places() {
-		if *given[i].address != "" {
-			*f.address = *given[i].address
-		}
-	}
+	e.Endpoints = p.Over(e.Endpoints)
 	filled, ok := e.Endpoints.filled()
 	if !ok {
 		return Entry{}, fault.New(fault.Invalid, "vendor_endpoint_missing", "vendor %q is at an address that only you know", e.ID).
@@ -50,6 +45,17 @@ func (e Entry) With(p Endpoints) (Entry, error) {
 		return Entry{}, e.missing("token")
 	}
 	return e, nil
+}
+
+// Over returns below with what p has in its place.
+func (p Endpoints) Over(below Endpoints) Endpoints {
+	given := p.places()
+	for i, f := range below.places() {
+		if *given[i].address != "" {
+			*f.address = *given[i].address
+		}
+	}
+	return below
 }
 
 func (e Entry) missing(which string) error {

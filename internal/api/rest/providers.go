@@ -50,6 +50,7 @@ type providerSettings struct {
 	ClientSecret secret.Text       `json:"clientSecret,omitempty" doc:"oauth2; never shown again. When replacing, leave it out to keep it"`
 	Scopes       name.Scopes       `json:"scopes,omitempty" example:"[\"docx:document:readonly\"]" doc:"oauth2: asked for when an agent names none"`
 	Endpoints    vendor.Endpoints  `json:"endpoints,omitzero" doc:"oauth2: replace the vendor's where given"`
+	DiscoveryURL string            `json:"discoveryUrl,omitempty" example:"https://login.example/.well-known/openid-configuration" doc:"oauth2: the third party says there what its endpoints are (OpenID Connect Discovery, RFC 8414); read when saved, again with each PUT that has it"`
 	CallbackURL  string            `json:"callbackUrl,omitempty" doc:"oauth2: may be left out; if given it must be Deputy's own"`
 	Parameters   map[string]string `json:"parameters,omitempty" doc:"oauth2: further parameters of authorization requests; they replace none"`
 	APIKey       *apiKeySettings   `json:"apiKey,omitempty" doc:"api_key"`
@@ -99,6 +100,7 @@ type newProvider struct {
 	ClientSecret secret.Text       `json:"clientSecret,omitempty" doc:"oauth2; never shown again"`
 	Scopes       name.Scopes       `json:"scopes,omitempty" example:"[\"docx:document:readonly\"]" doc:"oauth2: asked for when an agent names none"`
 	Endpoints    vendor.Endpoints  `json:"endpoints,omitzero" doc:"oauth2: replace the vendor's where given"`
+	DiscoveryURL string            `json:"discoveryUrl,omitempty" example:"https://login.example/.well-known/openid-configuration" doc:"oauth2: the third party says there what its endpoints are (OpenID Connect Discovery, RFC 8414); read when saved, again with each PUT that has it"`
 	CallbackURL  string            `json:"callbackUrl,omitempty" doc:"oauth2: may be left out; if given it must be Deputy's own"`
 	Parameters   map[string]string `json:"parameters,omitempty" doc:"oauth2: further parameters of authorization requests; they replace none"`
 	APIKey       *apiKeySettings   `json:"apiKey,omitempty" doc:"api_key"`
@@ -114,7 +116,7 @@ type newProvider struct {
 }
 
 func (n newProvider) settings() (provider.Settings, error) {
-	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.CallbackURL, n.Parameters, n.APIKey, n.Basic, n.STS, n.Workloads,
+	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.DiscoveryURL, n.CallbackURL, n.Parameters, n.APIKey, n.Basic, n.STS, n.Workloads,
 		n.AuthMethod, n.Audience, n.Resource, n.OwnCallback, n.Assertion}.settings()
 }
 
@@ -123,7 +125,7 @@ func (n newProvider) settings() (provider.Settings, error) {
 func (s providerSettings) settings() (provider.Settings, error) {
 	to := provider.Settings{
 		Type: s.Type, Vendor: s.Vendor, Flow: s.Flow, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes, Endpoints: s.Endpoints,
-		CallbackURL: s.CallbackURL, Options: provider.Options{
+		DiscoveryURL: s.DiscoveryURL, CallbackURL: s.CallbackURL, Options: provider.Options{
 			Workloads: s.Workloads, Params: s.Parameters, AuthMethod: s.AuthMethod, Audience: s.Audience, Resource: s.Resource, Assertion: s.Assertion,
 			OwnCallback: s.OwnCallback,
 		},
@@ -159,24 +161,27 @@ func (s providerSettings) settings() (provider.Settings, error) {
 }
 
 type providerJSON struct {
-	Name        string            `json:"name"`
-	Pool        string            `json:"pool"`
-	Type        provider.Type     `json:"type" enum:"oauth2,api_key,basic,sts"`
-	Vendor      string            `json:"vendor,omitempty"`
-	Flow        provider.Flow     `json:"flow,omitempty" enum:"USER_FEDERATION,M2M,ON_BEHALF_OF"`
-	ClientID    string            `json:"clientId,omitempty"`
-	Scopes      name.Scopes       `json:"scopes"`
-	Endpoints   vendor.Endpoints  `json:"endpoints,omitzero"`
-	CallbackURL string            `json:"callbackUrl,omitempty" doc:"To register at the third party"`
-	Parameters  map[string]string `json:"parameters,omitempty"`
-	APIKey      *apiKeyJSON       `json:"apiKey,omitempty"`
-	Basic       *basicJSON        `json:"basic,omitempty"`
-	STS         *stsJSON          `json:"sts,omitempty"`
-	Workloads   []string          `json:"workloads,omitempty" doc:"That may use it; all if missing"`
-	Version     int64             `json:"version"`
-	CreatedAt   time.Time         `json:"createdAt"`
-	UpdatedAt   time.Time         `json:"updatedAt"`
-	Checks      []trial.Result    `json:"checks,omitempty" doc:"What was found out without a person when it was saved or checked"`
+	Name         string            `json:"name"`
+	Pool         string            `json:"pool"`
+	Type         provider.Type     `json:"type" enum:"oauth2,api_key,basic,sts"`
+	Vendor       string            `json:"vendor,omitempty"`
+	Flow         provider.Flow     `json:"flow,omitempty" enum:"USER_FEDERATION,M2M,ON_BEHALF_OF"`
+	ClientID     string            `json:"clientId,omitempty"`
+	Scopes       name.Scopes       `json:"scopes"`
+	Endpoints    vendor.Endpoints  `json:"endpoints,omitzero"`
+	CallbackURL  string            `json:"callbackUrl,omitempty" doc:"To register at the third party"`
+	DiscoveryURL string            `json:"discoveryUrl,omitempty"`
+	Issuer       string            `json:"issuer,omitempty" doc:"Of discoveryUrl"`
+	Discovered   vendor.Endpoints  `json:"discovered,omitzero" doc:"What was read at discoveryUrl; endpoints come first"`
+	Parameters   map[string]string `json:"parameters,omitempty"`
+	APIKey       *apiKeyJSON       `json:"apiKey,omitempty"`
+	Basic        *basicJSON        `json:"basic,omitempty"`
+	STS          *stsJSON          `json:"sts,omitempty"`
+	Workloads    []string          `json:"workloads,omitempty" doc:"That may use it; all if missing"`
+	Version      int64             `json:"version"`
+	CreatedAt    time.Time         `json:"createdAt"`
+	UpdatedAt    time.Time         `json:"updatedAt"`
+	Checks       []trial.Result    `json:"checks,omitempty" doc:"What was found out without a person when it was saved or checked"`
 
 	AuthMethod  vendor.Auth            `json:"authMethod,omitempty"`
 	Audience    string                 `json:"audience,omitempty"`
@@ -216,6 +221,9 @@ func (a *API) provider(v provider.Provider) providerJSON {
 	case provider.TypeOAuth2:
 		shown.ClientID = v.ClientID
 		shown.AuthMethod, shown.Audience, shown.Resource, shown.Assertion = v.Options.AuthMethod, v.Options.Audience, v.Options.Resource, v.Options.Assertion
+		if d := v.Options.Discovery; d != nil {
+			shown.DiscoveryURL, shown.Issuer, shown.Discovered = d.URL, d.Issuer, d.Endpoints
+		}
 		if v.Options.AuthMethod == vendor.AuthPrivateKeyJWT {
 			shown.KeysURL = a.PublicURL + provider.KeysPath(v.ID)
 		}
