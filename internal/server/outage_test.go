@@ -34,6 +34,7 @@ func outage(t *testing.T, database secret.Text, begins func(*feishu.Sandbox)) {
 	w := newWorld(t, func(c *server.Config) { c.Database = database })
 	w.person("zhangsan").logIn().authorize(w.link(w.wat("a", "zhangsan")).URL)
 	before := w.ask(w.wat("a", "zhangsan"), "feishu_oauth").Credential.AccessToken
+	t.Cleanup(w.party.CloseClientConnections) // before the server's end, which waits for refreshes under way
 	begins(w.feishu)
 	w.clock.pass(feishu.AccessLifetime - 5*time.Minute)
 	token := w.wat("a", "zhangsan")
