@@ -106,7 +106,7 @@ var chinese = map[string]string{
 	"link_not_yours":          "此链接属于其他用户。未保存任何内容。",
 	"trial_not_found":         "未找到此测试。",
 	"provider_not_found":      "未找到此凭据提供方。",
-	"callback_malformed":      "第三方返回的参数不完整（缺少授权码或 state）。",
+	"callback_malformed":      "第三方返回的参数不完整（缺少授权码或 state）。请再次询问智能体以获得新链接；如果反复出现，请让管理员检查第三方的设置。未保存任何内容。",
 	"form_malformed":          "表单不完整。请重新打开链接。",
 	"form_foreign":            "此表单不属于该浏览器或已过期。请允许 Cookie，返回并刷新后重试。",
 	"login_required":          "你已退出登录。请重新打开链接。",
