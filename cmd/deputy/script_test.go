@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/deputy-id/deputy/internal/freeport"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"deputy": main}) }
@@ -81,13 +82,10 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 func freePort(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, len(args) > 0, neg, "freeport NAME…")
-	for _, name := range args {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		defer l.Close() // all at the end, so that no port comes twice
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		ts.Check(err)
-		ts.Setenv(name, port)
+	ports, err := freeport.Find(len(args))
+	ts.Check(err)
+	for i, name := range args {
+		ts.Setenv(name, ports[i])
 	}
 }
 

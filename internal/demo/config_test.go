@@ -10,19 +10,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/freeport"
 )
 
 // freePorts returns a configuration with ports that are free now.
 func freePorts(t *testing.T) Config {
 	t.Helper()
 	var c Config
-	for _, address := range []*string{&c.Listen, &c.IngressListen, &c.ChatListen, &c.SandboxListen} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // so that all four differ
-		*address = l.Addr().String()
+	addresses := []*string{&c.Listen, &c.IngressListen, &c.ChatListen, &c.SandboxListen}
+	ports, err := freeport.Find(len(addresses))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, address := range addresses {
+		*address = net.JoinHostPort("127.0.0.1", ports[i])
 	}
 	c.Data, c.Examples = filepath.Join(t.TempDir(), "new"), filepath.Join("..", "..", "examples")
 	return c

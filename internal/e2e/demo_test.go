@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/deputy-id/deputy/internal/freeport"
 )
 
 const (
@@ -45,7 +47,10 @@ func startDemo(t *testing.T) *demo {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	ports := freePorts(t, 4)
+	ports, err := freeport.Find(4)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if pictures() != "" {
 		ports = picturePorts()
 	}
@@ -164,25 +169,6 @@ func (o *transcript) read(r io.Reader) {
 			close(o.ready)
 		}
 	}
-}
-
-// freePorts returns ports of loopback that nobody listened on a moment ago.
-func freePorts(t *testing.T, n int) []string {
-	t.Helper()
-	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all at the end, so that no port comes twice
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports = append(ports, port)
-	}
-	return ports
 }
 
 // descendants returns the processes below one, each with the moment of its

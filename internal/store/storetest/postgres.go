@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/freeport"
 	"github.com/deputy-id/deputy/internal/name"
 )
 
@@ -53,8 +54,11 @@ func Postgres(t testing.TB) *Server {
 	if out, err := run("initdb", "--pgdata", data, "--auth", "trust", "--username", "deputy", "--encoding", "UTF8", "--no-sync").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	port := freePort(t)
-	server := run("postgres", "-D", data, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir,
+	ports, err := freeport.Find(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := run("postgres", "-D", data, "-p", ports[0], "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir,
 		"-c", "fsync=off", "-c", "max_connections=200")
 	var output bytes.Buffer
 	server.Stdout, server.Stderr = &output, &output
@@ -65,7 +69,7 @@ func Postgres(t testing.TB) *Server {
 		_ = server.Process.Signal(syscall.SIGQUIT) // immediate shutdown; the data is thrown away
 		_ = server.Wait()                          // its exit status tells of the signal
 	})
-	s := &Server{net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+	s := &Server{net.JoinHostPort("127.0.0.1", ports[0])}
 	s.wait(t, &output)
 	return s
 }
@@ -105,15 +109,6 @@ func otherThanRoot(t testing.TB, dir string) *syscall.SysProcAttr {
 	}
 	t.Fatal("running as root, and there is no user to run PostgreSQL as")
 	return nil
-}
-
-func freePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // it was only asked for its number
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (s *Server) url(database string) string {
