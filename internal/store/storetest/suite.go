@@ -53,6 +53,7 @@ func Run(t *testing.T, open Open) {
 		{"AdvanceConcurrent", testAdvanceConcurrent},
 		{"BellIsHeardEverywhere", testBell},
 		{"Trials", testTrials},
+		{"NothingOutdated", testNothingOutdated},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
 	}
