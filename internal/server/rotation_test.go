@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -37,16 +38,22 @@ type everything struct {
 func newEverything(t *testing.T) everything {
 	t.Helper()
 	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		status := http.StatusNoContent
-		if r.URL.Path == "/revoke" {
-			status = http.StatusServiceUnavailable
+		switch r.URL.Path {
+		case "/device":
+			_, _ = io.WriteString(rw, `{"device_code":"dc_1","user_code":"WDJB-MJHT","verification_uri":"https://party.example/device","expires_in":600}`)
+		case "/revoke":
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			rw.WriteHeader(http.StatusNoContent)
 		}
-		rw.WriteHeader(status)
 	}))
 	t.Cleanup(hook.Close)
 	w := newWorld(t, func(c *server.Config) { c.AllowOutbound = append(c.AllowOutbound, hook.Listener.Addr().String()) })
 	zhangsan := w.person("zhangsan").logIn()
 	zhangsan.authorize(w.link(w.wat("a", "zhangsan")).URL) // a provider and a grant
+	w.make("/workload-pools/default/providers", fmt.Sprintf(`{"name":"coded","vendor":"custom","clientId":"cli_1","clientSecret":"s","scopes":["read"],"device":true,"endpoints":{"token":%q,"deviceAuthorization":%q}}`,
+		hook.URL+"/token", hook.URL+"/device"), nil)
+	zhangsan.location(zhangsan.get(w.ask(w.wat("a", "zhangsan"), "coded").Authorization.URL)) // a device authorization
 	w.make("/workload-pools/default/webhooks", fmt.Sprintf(`{"url":%q}`, hook.URL), nil)
 	pending := w.link(w.wat("a", "lisi")) // an authorization
 	tried := w.try("feishu_oauth")        // a trial
