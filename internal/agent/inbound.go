@@ -28,6 +28,21 @@ type Inbound struct {
 	Open           bool                `json:"open,omitempty"`    // whoever shows neither token nor key is let in, as nobody
 }
 
+// Ways returns which values of runtime_auth_type let callers in.
+func (in Inbound) Ways() []string {
+	var ways []string
+	if in.DiscoveryURL != "" {
+		ways = append(ways, customJWT)
+	}
+	if in.APIKeys {
+		ways = append(ways, keyAuth)
+	}
+	if in.Open {
+		ways = append(ways, noAuth)
+	}
+	return ways
+}
+
 // Protocol is a way of talking to an agent through the ingress.
 type Protocol string
 
@@ -55,6 +70,18 @@ func (p Paths) Of(protocol Protocol) (string, bool) {
 	}
 	at, ok := p[protocol]
 	return at, ok
+}
+
+// Protocols returns the names of the protocols that the agent speaks, sorted.
+func (p Paths) Protocols() []string {
+	if len(p) == 0 {
+		return []string{string(Invoke)}
+	}
+	list := make([]string, 0, len(p))
+	for _, protocol := range slices.Sorted(maps.Keys(p)) {
+		list = append(list, string(protocol))
+	}
+	return list
 }
 
 const (
@@ -219,10 +246,7 @@ func paths(e entry) (Paths, error) {
 		f, protocol := fields[key], Protocol(key)
 		at, known := usual[protocol]
 		if !known {
-			words := make([]string, 0, len(usual))
-			for _, p := range slices.Sorted(maps.Keys(usual)) {
-				words = append(words, string(p))
-			}
+			words := usual.Protocols()
 			return nil, f.fault("agentkit_unknown_field", "there is no protocol %q", name.Clip(key, 80)).
 				WithFix("%s", name.DidYouMean(key, words, "use "+strings.Join(words, ", ")))
 		}

@@ -30,7 +30,10 @@ type bench struct {
 
 func newBench(b *testing.B, concurrent int, agentHandler http.HandlerFunc) bench {
 	b.Helper()
-	w := newWorld(b, agentHandler, func(c *ingress.Config) { c.MaxConcurrent = concurrent })
+	w := newWorld(b, agentHandler, func(c *ingress.Config) {
+		// High enough for all to be let in, and counted all the same.
+		c.Limits.MaxConcurrent, c.Limits.MaxPerCaller, c.Limits.Rate, c.Limits.Burst = concurrent, concurrent, 1<<30, 1<<30
+	})
 	target, err := url.Parse(w.agent.URL)
 	if err != nil {
 		b.Fatal(err)
