@@ -62,7 +62,7 @@ func (h *Handler) readBody(q *request) ([]byte, error) {
 
 var errSlowBody = errors.New("the request did not arrive in time")
 
-var errSilent = errors.New("neither side of the stream has said anything for too long")
+var errTime = errors.New("the request has taken too long, or neither side of a stream has said anything for too long")
 
 // forward hands the request to the agent and the answer to the client, as it
 // comes.
@@ -72,18 +72,15 @@ func (h *Handler) forward(q *request, base string, d Decision, wat secret.Text, 
 		h.refuse(q, err)
 		return
 	}
-	ctx, release := context.WithTimeout(q.in.Context(), h.config.Limits.Timeout)
-	defer release()
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(q.in.Context())
 	defer cancel(nil)
+	patience := newPatience(h.config.Limits, func() { cancel(errTime) })
+	defer patience.end()
 	defer func() { // also when the proxy gives up a stream by panic
-		if cause := context.Cause(ctx); q.code == "" && (errors.Is(cause, errSilent) || errors.Is(cause, context.DeadlineExceeded)) {
+		if q.code == "" && errors.Is(context.Cause(ctx), errTime) {
 			q.code = "stream_timeout"
 		}
 	}()
-	// Until the agent answers, there are other bounds.
-	silence := time.AfterFunc(h.config.Limits.Timeout, func() { cancel(errSilent) })
-	defer silence.Stop()
 	// Whoever does not read what he asked for does not end with the context.
 	defer context.AfterFunc(ctx, q.out.cut)()
 	in := q.in.WithContext(ctx)
@@ -112,7 +109,7 @@ func (h *Handler) forward(q *request, base string, d Decision, wat secret.Text, 
 			if err := h.receive(q, d, r); err != nil {
 				return err
 			}
-			r.Body = heard(r.Body, silence, h.config.Limits.Idle)
+			r.Body = patience.watch(r.Body)
 			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) { h.unreachable(q, r.Context(), err) },
@@ -183,7 +180,7 @@ func (h *Handler) unreachable(q *request, ctx context.Context, err error) {
 	case q.in.Context().Err() != nil:
 		q.code = "client_gone" // nobody is there to be told
 		return
-	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(context.Cause(ctx), errTime), errors.As(err, &timeout) && timeout.Timeout():
 		h.answer(q, http.StatusGatewayTimeout, fault.Wrap(err, fault.Unavailable, "agent_timeout", "the agent did not answer in time"))
 	case errors.As(err, &said):
 		h.refuse(q, said)

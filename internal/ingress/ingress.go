@@ -296,10 +296,12 @@ func (h *Handler) admit(q *request, d *Decision) (fleet.Status, error) {
 		return status, fault.New(fault.NotFound, "protocol_not_offered", "this agent does not speak %s", d.Protocol).
 			WithFix("its runtime_paths in agentkit.yaml say what it speaks")
 	}
-	if d.Protocol == agent.MCP {
+	switch {
+	case q.route == routeCard:
+		q.path = cardPath
+	case q.route == routeMCP:
 		return status, h.openSession(q, *d)
-	}
-	if d.Protocol == agent.WebSocket && !isWebSocket(q.in.Header) {
+	case q.route == routeSocket && !isWebSocket(q.in.Header):
 		return status, errNoWebSocket
 	}
 	return status, nil

@@ -9,11 +9,27 @@ import (
 	"time"
 )
 
-// heard returns the body of an agent's answer, watched: silence is put off by
-// each part of it, and by what a client sends to a WebSocket.
-func heard(body io.ReadCloser, silence *time.Timer, idle time.Duration) io.ReadCloser {
-	silence.Reset(idle)
-	w := watched{body, silence, idle}
+// patience is how long a request may still take. Before the agent answers that is
+// the whole time; afterwards its end is also near when nobody says anything.
+type patience struct {
+	timer *time.Timer
+	until time.Time
+	idle  time.Duration
+}
+
+// newPatience has over called when the time is over.
+func newPatience(l Limits, over func()) patience {
+	return patience{time.AfterFunc(l.Timeout, over), time.Now().Add(l.Timeout), l.Idle}
+}
+
+func (p patience) heard() { p.timer.Reset(min(p.idle, time.Until(p.until))) }
+func (p patience) end()   { p.timer.Stop() }
+
+// watch returns the body of the agent's answer, of which each part is heard, and
+// what a client sends to a WebSocket.
+func (p patience) watch(body io.ReadCloser) io.ReadCloser {
+	p.heard()
+	w := watched{body, p}
 	if both, ok := body.(io.ReadWriteCloser); ok {
 		return watchedBoth{w, both}
 	}
@@ -22,14 +38,13 @@ func heard(body io.ReadCloser, silence *time.Timer, idle time.Duration) io.ReadC
 
 type watched struct {
 	io.ReadCloser
-	silence *time.Timer
-	idle    time.Duration
+	patience
 }
 
 // Read implements [io.Reader].
 func (w watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	w.silence.Reset(w.idle)
+	w.heard()
 	return n, err
 }
 
@@ -42,7 +57,7 @@ type watchedBoth struct {
 // Write implements [io.Writer].
 func (w watchedBoth) Write(p []byte) (int, error) {
 	n, err := w.conn.Write(p)
-	w.silence.Reset(w.idle)
+	w.heard()
 	return n, err
 }
 
