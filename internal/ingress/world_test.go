@@ -47,6 +47,7 @@ type world struct {
 	minter   *minter
 	keys     *keyring
 	log      *safeBuffer
+	config   ingress.Config
 	ingress  *httptest.Server
 }
 
@@ -78,6 +79,7 @@ func newWorld(t testing.TB, agentHandler http.HandlerFunc, change func(*ingress.
 	if change != nil {
 		change(&c)
 	}
+	w.config = c
 	w.ingress = httptest.NewServer(ingress.New(c))
 	t.Cleanup(w.ingress.Close)
 	return w
