@@ -50,17 +50,22 @@ func bearer(h http.Header) (string, error) {
 		return "", noToken()
 	case len(token) > jwt.MaxToken:
 		return "", unauthenticated("token_malformed", "the token is larger than %d bytes", jwt.MaxToken)
-	case token == "" || strings.ContainsFunc(token, notB64Token):
+	case !b64Token(token):
 		return "", unauthenticated("token_malformed", "the bearer token is malformed")
 	}
 	return token, nil
 }
 
-// notB64Token reports whether r may not be in a bearer token (RFC 6750, section
-// 2.1, b64token).
-func notB64Token(r rune) bool {
-	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-	return !letter && !strings.ContainsRune("-._~+/=", r)
+// b64Token reports whether s may be a bearer token (RFC 6750, section 2.1).
+func b64Token(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_', c == '~', c == '+', c == '/', c == '=':
+		default:
+			return false
+		}
+	}
+	return s != ""
 }
 
 func unauthenticated(code, format string, args ...any) *fault.Error {
@@ -75,7 +80,7 @@ func noToken() error {
 // authenticate fills in who is calling, or returns why he is not let in. shown
 // is what the request shows; "" is nothing.
 func (h *Handler) authenticate(q *request, shown string, d *Decision) error {
-	in := q.agent.Definition.Inbound
+	in := q.inbound
 	switch {
 	case in.Open && (shown == "" || in.DiscoveryURL == "" && !in.APIKeys):
 		return h.nobody(q)

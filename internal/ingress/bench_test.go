@@ -39,7 +39,7 @@ func newBench(b *testing.B, concurrent int, agentHandler http.HandlerFunc) bench
 		b.Fatal(err)
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: concurrent, DisableCompression: true}
-	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }})
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }})
 	b.Cleanup(proxy.Close)
 	return bench{w, proxy, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: concurrent}}, "Bearer " + w.good()}
 }

@@ -65,7 +65,7 @@ func errNoCard(err error) error {
 // readdress does so in the shape of version 1.0 for a card with
 // supportedInterfaces, and in that of 0.3 for one with a url.
 func (h *Handler) readdress(q *request, card map[string]json.RawMessage) error {
-	at, in := h.resource(q.workload)+"/"+string(routeMessages), q.agent.Definition.Inbound
+	at, in := h.resource(q.workload)+"/"+string(routeMessages), q.inbound
 	// The signatures are over what was replaced, and an extended card would have the old addresses.
 	for _, gone := range []string{"signatures", "additionalInterfaces", "supportsAuthenticatedExtendedCard", "security", "securityRequirements"} {
 		delete(card, gone)

@@ -30,7 +30,7 @@ func (h *Handler) challenge(q *request, status int, e *fault.Error) string {
 	if len(params) > 1 {
 		params = append(params, `error_description="`+quotable(e.Message)+`"`)
 	}
-	if scopes := q.agent.Definition.Inbound.RequiredScopes; len(scopes) > 0 {
+	if scopes := q.inbound.RequiredScopes; len(scopes) > 0 {
 		params = append(params, `scope="`+strings.Join(scopes, " ")+`"`)
 	}
 	return strings.Join(append(params, `resource_metadata="`+h.config.URL+metadataPrefix+"/agents/"+q.workload.Pool+"/"+q.workload.Name+`"`), ", ")

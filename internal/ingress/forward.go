@@ -95,7 +95,7 @@ func (h *Handler) forward(q *request, base string, d Decision, wat secret.Text, 
 	}
 	session := sessionID(q.in.Header)
 	proxy := httputil.ReverseProxy{
-		Transport: h.transport, FlushInterval: -1, ErrorLog: h.proxyLog, BufferPool: &h.buffers,
+		Transport: h.transport, ErrorLog: h.proxyLog, BufferPool: &h.buffers,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			// No query: the agent's interfaces have none, and people put tokens there.
 			p.Out.URL = &url.URL{Scheme: target.Scheme, Host: target.Host, Path: q.path}

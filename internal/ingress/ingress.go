@@ -180,10 +180,12 @@ type request struct {
 	in       *http.Request
 
 	// Filled in on the way:
-	agent  agent.Agent
-	path   string // the agent's own
-	socket bool   // the token came as a subprotocol of a WebSocket
-	mcp    string // the agent's own id of an MCP session; "" = none
+	known   bool // there is such an agent
+	inbound agent.Inbound
+	payer   string // whom the request counts for
+	path    string // the agent's own
+	socket  bool   // the token came as a subprotocol of a WebSocket
+	mcp     string // the agent's own id of an MCP session; "" = none
 }
 
 // ServeHTTP implements [http.Handler].
@@ -195,8 +197,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	defer func() { // also when the proxy gives up a stream by panic
 		// Neither path nor query as the client wrote them: people put tokens there.
-		h.config.Log.Info("ingress", "requestId", q.id, "method", name.Clip(r.Method, 16), "route", string(q.route), "agent", q.workload.String(),
-			"status", q.out.status, "code", q.code, "took", time.Since(began))
+		h.config.Log.LogAttrs(r.Context(), slog.LevelInfo, "ingress", slog.String("requestId", q.id), slog.String("method", name.Clip(r.Method, 16)),
+			slog.String("route", string(q.route)), slog.String("agent", q.workload.String()), slog.Int("status", q.out.status), slog.String("code", q.code),
+			slog.Duration("took", time.Since(began)))
 	}()
 	allow, protocol := q.route.serves()
 	switch {
@@ -233,7 +236,7 @@ func (h *Handler) letIn(q *request, protocol agent.Protocol) {
 	decision := Decision{Workload: q.workload, Protocol: protocol}
 	status, err := h.admit(q, &decision)
 	if err != nil {
-		if q.agent.Name != "" && refusal(err) {
+		if q.known && refusal(err) {
 			h.recordRefusal(ctx, decision, err)
 		}
 		h.refuse(q, err)
@@ -243,11 +246,11 @@ func (h *Handler) letIn(q *request, protocol agent.Protocol) {
 		h.notReady(q, status)
 		return
 	}
-	if err := h.enter(q, decision); err != nil {
+	if err := h.enter(q); err != nil {
 		h.refuse(q, err)
 		return
 	}
-	defer h.leave(q, decision)
+	defer h.leave(q)
 	body, err := h.readBody(q)
 	if err != nil {
 		h.refuse(q, err)
@@ -272,9 +275,9 @@ func (h *Handler) letIn(q *request, protocol agent.Protocol) {
 // admit finds the agent and out who is calling, and whether he may.
 func (h *Handler) admit(q *request, d *Decision) (fleet.Status, error) {
 	a, status, missing := h.config.Fleet.Lookup(q.workload)
+	q.known, q.inbound = missing == nil, a.Definition.Inbound
 	shown, err := q.credential()
 	if err != nil {
-		q.agent = a
 		return status, err
 	}
 	if missing != nil {
@@ -284,11 +287,11 @@ func (h *Handler) admit(q *request, d *Decision) (fleet.Status, error) {
 		}
 		return status, missing
 	}
-	q.agent = a
 	if err := h.authenticate(q, shown, d); err != nil {
 		return status, err
 	}
-	if err := h.paced(q, *d); err != nil {
+	q.payer = payer(q, *d)
+	if err := h.paced(q); err != nil {
 		return status, err
 	}
 	var offered bool

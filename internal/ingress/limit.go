@@ -99,8 +99,8 @@ func payer(q *request, d Decision) string {
 }
 
 // paced refuses callers who come too often.
-func (h *Handler) paced(q *request, d Decision) error {
-	wait := h.rates.take(payer(q, d))
+func (h *Handler) paced(q *request) error {
+	wait := h.rates.take(q.payer)
 	if wait == 0 {
 		return nil
 	}
@@ -114,8 +114,7 @@ func (q *request) retryAfter(wait time.Duration) {
 }
 
 // enter counts a request that is going to be served.
-func (h *Handler) enter(q *request, d Decision) error {
-	by := payer(q, d)
+func (h *Handler) enter(q *request) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -126,24 +125,23 @@ func (h *Handler) enter(q *request, d Decision) error {
 	case h.busy[q.workload] >= h.config.Limits.MaxConcurrent:
 		q.retryAfter(time.Second)
 		return fault.New(fault.Throttled, codeBusy, "the agent serves %d requests already", h.config.Limits.MaxConcurrent).WithFix("try again in a moment")
-	case h.busyBy[by] >= h.config.Limits.MaxPerCaller:
+	case h.busyBy[q.payer] >= h.config.Limits.MaxPerCaller:
 		q.retryAfter(time.Second)
 		return fault.New(fault.Throttled, codeCrowding, "you have %d requests under way already", h.config.Limits.MaxPerCaller).WithFix("wait for one of them to end")
 	}
 	h.busy[q.workload]++
-	h.busyBy[by]++
+	h.busyBy[q.payer]++
 	return nil
 }
 
-func (h *Handler) leave(q *request, d Decision) {
-	by := payer(q, d)
+func (h *Handler) leave(q *request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.busy[q.workload]--; h.busy[q.workload] == 0 {
 		delete(h.busy, q.workload)
 	}
-	if h.busyBy[by]--; h.busyBy[by] == 0 {
-		delete(h.busyBy, by)
+	if h.busyBy[q.payer]--; h.busyBy[q.payer] == 0 {
+		delete(h.busyBy, q.payer)
 	}
 	if h.draining {
 		close(h.changed)

@@ -2,7 +2,6 @@ package ingress
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/deputy-id/deputy/internal/agent"
@@ -28,7 +27,12 @@ const (
 type methods string
 
 func (m methods) has(method string) bool {
-	return slices.Contains(strings.Split(string(m), ", "), method)
+	for allowed := range strings.SplitSeq(string(m), ", ") {
+		if method == allowed {
+			return true
+		}
+	}
+	return false
 }
 
 // serves returns the methods of a route, and the protocol that it is part of.

@@ -45,7 +45,7 @@ func socketToken(h http.Header) (string, error) {
 			continue
 		}
 		token, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(encoded, "="))
-		if err != nil || found != "" || len(token) == 0 || len(token) > jwt.MaxToken || strings.ContainsFunc(string(token), notB64Token) {
+		if err != nil || found != "" || len(token) > jwt.MaxToken || !b64Token(string(token)) {
 			return "", unauthenticated("token_malformed", "the token among the subprotocols is malformed, or there are two")
 		}
 		found = string(token)
