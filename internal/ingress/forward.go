@@ -13,9 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/fault"
-	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/wire"
 )
 
@@ -66,31 +64,32 @@ var errTime = errors.New("the request has taken too long, or neither side of a s
 
 // forward hands the request to the agent and the answer to the client, as it
 // comes.
-func (h *Handler) forward(q *request, base string, d Decision, wat secret.Text, body []byte) {
-	target, err := url.Parse(base)
+func (h *Handler) forward(q *request, with passage) {
+	target, err := url.Parse(with.base)
 	if err != nil {
 		h.refuse(q, err)
 		return
 	}
 	ctx, cancel := context.WithCancelCause(q.in.Context())
 	defer cancel(nil)
-	patience := newPatience(h.config.Limits, func() { cancel(errTime) })
+	patience := newPatience(h.config.Limits, func() {
+		cancel(errTime)
+		q.out.cut() // whoever does not read what he asked for does not end with the context
+	})
 	defer patience.end()
 	defer func() { // also when the proxy gives up a stream by panic
 		if q.code == "" && errors.Is(context.Cause(ctx), errTime) {
 			q.code = "stream_timeout"
 		}
 	}()
-	// Whoever does not read what he asked for does not end with the context.
-	defer context.AfterFunc(ctx, q.out.cut)()
 	in := q.in.WithContext(ctx)
 	in.Trailer, in.TransferEncoding = nil, nil // trailers could bring headers in after the check
 	in.Body, in.ContentLength = http.NoBody, 0
 	if carries(in.Method) {
-		in.Body, in.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		in.Body, in.ContentLength = io.NopCloser(bytes.NewReader(with.body)), int64(len(with.body))
 	}
 	in.Header = stripped(q.in.Header) // before the proxy sees it, which would hand on an Upgrade
-	if d.Protocol == agent.WebSocket {
+	if q.route == routeSocket {
 		handshake(in.Header, q.in.Header)
 	}
 	session := sessionID(q.in.Header)
@@ -101,12 +100,12 @@ func (h *Handler) forward(q *request, base string, d Decision, wat secret.Text, 
 			p.Out.URL = &url.URL{Scheme: target.Scheme, Host: target.Host, Path: q.path}
 			p.Out.Host = ""
 			if carries(in.Method) {
-				p.Out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+				p.Out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(with.body)), nil }
 			}
-			q.introduce(p.Out.Header, d, wat, session)
+			q.introduce(p.Out.Header, with, session)
 		},
 		ModifyResponse: func(r *http.Response) error {
-			if err := h.receive(q, d, r); err != nil {
+			if err := h.receive(q, with.caller, r); err != nil {
 				return err
 			}
 			r.Body = patience.watch(r.Body)
@@ -119,10 +118,10 @@ func (h *Handler) forward(q *request, base string, d Decision, wat secret.Text, 
 
 // introduce says to the agent who is calling. The names are spelled as agents
 // expect them, so not by Header.Set.
-func (q *request) introduce(header http.Header, d Decision, wat secret.Text, session string) {
-	header["WorkloadAccessToken"] = []string{wat.RevealString()}
-	if !d.User.IsZero() {
-		header["user_id"] = []string{d.User.Subject}
+func (q *request) introduce(header http.Header, with passage, session string) {
+	header["WorkloadAccessToken"] = []string{with.wat.RevealString()}
+	if !with.user.IsZero() {
+		header["user_id"] = []string{with.user.Subject}
 	}
 	if session != "" {
 		header["session_id"] = []string{session}
@@ -137,20 +136,18 @@ func (q *request) introduce(header http.Header, d Decision, wat secret.Text, ses
 }
 
 // receive makes the agent's answer one that the ingress can stand for.
-func (h *Handler) receive(q *request, d Decision, r *http.Response) error {
+func (h *Handler) receive(q *request, caller string, r *http.Response) error {
 	clean(r.Header)
 	r.Header.Set("X-Request-Id", q.id)
 	// Once, although it is set on the writer too: the proxy adds.
 	q.out.Header().Del("X-Request-Id")
-	switch d.Protocol {
-	case agent.MCP:
-		return h.keepSession(r, d)
-	case agent.WebSocket:
+	switch q.route {
+	case routeMCP:
+		return h.keepSession(q, r, caller)
+	case routeCard:
+		return h.card(q, r)
+	case routeSocket:
 		q.chosen(r)
-	case agent.A2A:
-		if q.route == routeCard {
-			return h.card(q, r)
-		}
 	}
 	return nil
 }
@@ -159,7 +156,7 @@ func (h *Handler) receive(q *request, d Decision, r *http.Response) error {
 // and new for each answer, and a stream that is silent for hours keeps its buffer.
 type buffers struct{ pool sync.Pool }
 
-const bufferSize = 4 << 10
+const bufferSize = 2 << 10
 
 // Get implements [httputil.BufferPool].
 func (b *buffers) Get() []byte {

@@ -212,7 +212,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.route == routeMetadata:
 		h.metadata(q)
 	default:
-		h.letIn(q, protocol)
+		// A stream stays in forward for long: what is needed before must not wait below it on the stack.
+		if p, ok := h.letIn(q, protocol); ok {
+			defer h.leave(q)
+			h.forward(q, p)
+		}
 	}
 }
 
@@ -229,9 +233,11 @@ func (h *Handler) ping(q *request) {
 	}
 }
 
-// letIn lets a request in, if it may. The order matters: a stranger learns
-// nothing about an agent, and costs nothing, before he is known.
-func (h *Handler) letIn(q *request, protocol agent.Protocol) {
+// letIn lets a request in, if it may, and reports whether it does; if not, the
+// request is answered. The order matters: a stranger learns nothing about an
+// agent, and costs nothing, before he is known. Whoever is let in leaves by
+// [Handler.leave].
+func (h *Handler) letIn(q *request, protocol agent.Protocol) (passage, bool) {
 	ctx := q.in.Context()
 	decision := Decision{Workload: q.workload, Protocol: protocol}
 	status, err := h.admit(q, &decision)
@@ -240,36 +246,53 @@ func (h *Handler) letIn(q *request, protocol agent.Protocol) {
 			h.recordRefusal(ctx, decision, err)
 		}
 		h.refuse(q, err)
-		return
+		return passage{}, false
 	}
 	if status.State != fleet.Ready {
 		h.notReady(q, status)
-		return
+		return passage{}, false
 	}
 	if err := h.enter(q); err != nil {
 		h.refuse(q, err)
-		return
+		return passage{}, false
 	}
-	defer h.leave(q)
+	p, err := h.pass(q, decision)
+	if err != nil {
+		h.leave(q)
+		h.refuse(q, err)
+		return passage{}, false
+	}
+	p.base = status.URL
+	return p, true
+}
+
+// passage is what a request is handed to the agent with.
+type passage struct {
+	base   string    // of the agent
+	user   name.User // zero: nobody
+	caller string    // whom sessions belong to
+	wat    secret.Text
+	body   []byte
+}
+
+// pass records that a request is let in, and gets what it needs for that.
+func (h *Handler) pass(q *request, d Decision) (passage, error) {
 	body, err := h.readBody(q)
 	if err != nil {
-		h.refuse(q, err)
-		return
+		return passage{}, err
 	}
-	decision.Allowed = true
-	if err := h.config.Recorder.Record(ctx, decision); err != nil {
+	ctx := q.in.Context()
+	d.Allowed = true
+	if err := h.config.Recorder.Record(ctx, d); err != nil {
 		// No record, no entry.
 		h.config.Log.Error("invocation not recorded", "requestId", q.id, "err", err)
-		h.refuse(q, fault.Wrap(err, fault.Unavailable, "audit_unavailable", "the request cannot be recorded").WithFix("try again later"))
-		return
+		return passage{}, fault.Wrap(err, fault.Unavailable, "audit_unavailable", "the request cannot be recorded").WithFix("try again later")
 	}
-	wat, err := h.config.Minter.Mint(ctx, q.workload, decision.User)
+	wat, err := h.config.Minter.Mint(ctx, q.workload, d.User)
 	if err != nil {
 		h.config.Log.Error("no workload access token", "requestId", q.id, "err", err)
-		h.refuse(q, err)
-		return
 	}
-	h.forward(q, status.URL, decision, wat, body)
+	return passage{user: d.User, caller: d.caller(), wat: wat, body: body}, err
 }
 
 // admit finds the agent and out who is calling, and whether he may.
@@ -303,7 +326,7 @@ func (h *Handler) admit(q *request, d *Decision) (fleet.Status, error) {
 	case q.route == routeCard:
 		q.path = cardPath
 	case q.route == routeMCP:
-		return status, h.openSession(q, *d)
+		return status, h.openSession(q, d.caller())
 	case q.route == routeSocket && !isWebSocket(q.in.Header):
 		return status, errNoWebSocket
 	}

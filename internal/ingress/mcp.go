@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
 )
 
 // mcpSession is the header that names a session (Model Context Protocol,
@@ -23,10 +24,10 @@ const maxSession = 512
 // agent calls id. It is good for this caller at this agent only, so that whoever
 // learns the name of somebody else's session has nothing: most servers take the
 // name for proof enough.
-func (h *Handler) sealSession(d Decision, id string) string {
+func (h *Handler) sealSession(w name.Workload, caller, id string) string {
 	m := hmac.New(sha256.New, h.sessionKey[:])
 	// No two of these run together into the same: names have no NUL.
-	for _, part := range []string{d.Workload.Pool, d.Workload.Name, id, d.caller()} {
+	for _, part := range []string{w.Pool, w.Name, id, caller} {
 		m.Write([]byte(part))
 		m.Write([]byte{0})
 	}
@@ -36,13 +37,13 @@ func (h *Handler) sealSession(d Decision, id string) string {
 // openSession notes which session of the agent a request is about. One of
 // somebody else looks like one that is not there: clients then begin another, as
 // they must (Session Management, 3 and 4).
-func (h *Handler) openSession(q *request, d Decision) error {
+func (h *Handler) openSession(q *request, caller string) error {
 	values := q.in.Header[mcpSession]
 	if len(values) == 0 {
 		return nil
 	}
 	if len(values) == 1 && len(values[0]) <= maxSession {
-		if _, id, ok := strings.Cut(values[0], "."); ok && visible(id) && hmac.Equal([]byte(h.sealSession(d, id)), []byte(values[0])) {
+		if _, id, ok := strings.Cut(values[0], "."); ok && visible(id) && hmac.Equal([]byte(h.sealSession(q.workload, caller, id)), []byte(values[0])) {
 			q.mcp = id
 			return nil
 		}
@@ -51,7 +52,7 @@ func (h *Handler) openSession(q *request, d Decision) error {
 }
 
 // keepSession puts the caller's name of a session in place of the agent's.
-func (h *Handler) keepSession(r *http.Response, d Decision) error {
+func (h *Handler) keepSession(q *request, r *http.Response, caller string) error {
 	values := r.Header[mcpSession]
 	if len(values) == 0 {
 		return nil
@@ -59,7 +60,7 @@ func (h *Handler) keepSession(r *http.Response, d Decision) error {
 	if len(values) > 1 || len(values[0]) > maxSession-24 || !visible(values[0]) {
 		return fault.New(fault.Upstream, "session_malformed", "the agent names a session in a way that cannot be passed on")
 	}
-	r.Header[mcpSession] = []string{h.sealSession(d, values[0])}
+	r.Header[mcpSession] = []string{h.sealSession(q.workload, caller, values[0])}
 	return nil
 }
 
