@@ -54,6 +54,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() { s.teller.Worker().Run(ctx) })
 	group.Go(func() { s.keeper.keepFresh(ctx) })
 	group.Go(func() { s.keeper.keepSealed(ctx) })
+	group.Go(func() { s.consents.KeepAsking(ctx) })
 	if in != nil {
 		group.Go(func() {
 			defer end()
