@@ -1,6 +1,6 @@
-// Package peers sets Deputy against real counterparts: certified and popular clients that log people in at a user pool, and
-// providers that a pool logs people in at.
+// Package peers sets Deputy against real counterparts: certified and popular clients that log people in at a user pool,
+// providers that a pool logs people in at, and the official MCP client and server with the ingress in between.
 //
-// All of it is in tests. The clients and one provider run in Node (testdata/node), another provider is Dex, built from a Go
+// All of it is in tests. The clients, one provider and MCP run in Node (testdata/node), another provider is Dex, built from a Go
 // module of its own (testdata/dex).
 package peers
