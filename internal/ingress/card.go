@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/fault"
@@ -66,17 +68,16 @@ func errNoCard(err error) error {
 // supportedInterfaces, and in that of 0.3 for one with a url.
 func (h *Handler) readdress(q *request, card map[string]json.RawMessage) error {
 	at, in := h.resource(q.workload)+"/"+string(routeMessages), q.inbound
-	// The signatures are over what was replaced, and an extended card would have the old addresses.
-	for _, gone := range []string{"signatures", "additionalInterfaces", "supportsAuthenticatedExtendedCard", "security", "securityRequirements"} {
-		delete(card, gone)
-	}
+	// The signatures are over what is replaced, and an extended card would have the old addresses.
+	remove(card, "signatures", "additionalInterfaces", "supportsAuthenticatedExtendedCard", "security", "securityRequirements", "securitySchemes", "preferredTransport")
+	interfaces, ok := card["supportedInterfaces"]
+	remove(card, "url", "supportedInterfaces")
 	set := func(key string, v any) {
 		b, err := json.Marshal(v)
 		if err == nil { // what is set here is made of texts
 			card[key] = b
 		}
 	}
-	interfaces, ok := card["supportedInterfaces"]
 	if !ok {
 		set("url", at)
 		set("preferredTransport", jsonRPC)
@@ -91,6 +92,7 @@ func (h *Handler) readdress(q *request, card map[string]json.RawMessage) error {
 	kept := []object{}
 	for _, way := range ways {
 		if way["protocolBinding"] == jsonRPC {
+			remove(way, "url")
 			way["url"] = at
 			kept = append(kept, way)
 		}
@@ -109,6 +111,16 @@ func (h *Handler) readdress(q *request, card map[string]json.RawMessage) error {
 		return object{"schemes": object{scheme: object{"list": scopes}}}
 	}))
 	return nil
+}
+
+// remove deletes members in any letter case: some readers do not tell them
+// apart.
+func remove[V any](from map[string]V, members ...string) {
+	for key := range from {
+		if slices.ContainsFunc(members, func(m string) bool { return strings.EqualFold(m, key) }) {
+			delete(from, key)
+		}
+	}
 }
 
 // in03 are the schemes as version 0.3 has them, which are those of OpenAPI.
