@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -20,7 +21,7 @@ type oneAgent struct {
 func (a oneAgent) find() (*apiclient.Client, string, error) {
 	agent := a.Agent
 	if agent == "" {
-		_, d, err := readDefinition(definitionFile)
+		d, err := readDefinition(definitionFile, os.LookupEnv)
 		if err != nil {
 			return nil, "", err
 		}

@@ -85,12 +85,18 @@ func (w *world) launchFor(ways string) {
 	must(w.t, err)
 	dir := w.t.TempDir()
 	must(w.t, os.Symlink(self, filepath.Join(dir, "program")))
-	w.deploy("a", dir, "program", ways, nil)
+	w.deployFor(ways, "a", dir, "program", nil)
 }
 
-// deploy has the runtime start a program of a directory, and waits until it is
-// ready. ways says who is let in.
-func (w *world) deploy(agent, dir, entry, ways string, env map[string]string) {
+// deploy has the runtime start a program of a directory, for users, and waits
+// until it is ready.
+func (w *world) deploy(agent, dir, entry string, env map[string]string) {
+	w.t.Helper()
+	w.deployFor("custom_jwt", agent, dir, entry, env)
+}
+
+// deployFor does so, and says who is let in.
+func (w *world) deployFor(ways, agent, dir, entry string, env map[string]string) {
 	w.t.Helper()
 	variables, err := json.Marshal(env) // JSON is YAML
 	must(w.t, err)
