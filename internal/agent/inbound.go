@@ -254,7 +254,8 @@ func paths(e entry) (Paths, error) {
 			return nil, err
 		}
 		if !pathShape.MatchString(at) || at != "/" && path.Clean(at) != strings.TrimSuffix(at, "/") {
-			return nil, f.fault("agentkit_invalid", "%s is not a path", f.path).WithFix("use letters, digits, '.', '_', '~', '-' and '/', beginning with '/', such as %s", usual[protocol])
+			return nil, f.fault("agentkit_invalid", "%s is not a path", f.path).
+				WithFix("use letters, digits, '.', '_', '~', '-' and '/', beginning with '/', such as %s", usual[protocol])
 		}
 		found[protocol] = at
 	}

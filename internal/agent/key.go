@@ -103,14 +103,16 @@ func (r *Keys) Create(ctx context.Context, c name.Caller, w name.Workload, keyNa
 		life = DefaultKeyLife
 	}
 	if life < time.Minute || life > MaxKeyLife {
-		return Key{}, secret.Text{}, fault.New(fault.Invalid, "agent-key_life", "a key cannot live for %v", life).WithFix("choose a minute to %d days", int(MaxKeyLife.Hours()/24))
+		return Key{}, secret.Text{}, fault.New(fault.Invalid, "agent-key_life", "a key cannot live for %v", life).
+			WithFix("choose a minute to %d days", int(MaxKeyLife.Hours()/24))
 	}
 	if err := r.checkUser(ctx, u); err != nil {
 		return Key{}, secret.Text{}, err
 	}
 	key := secret.FromString(name.NewToken(KeyPrefix))
 	now := r.Now().UTC().Truncate(time.Millisecond)
-	k := Key{ID: name.NewID("agk"), Pool: w.Pool, Agent: w.Name, Name: keyName, Hash: HashKey(key), User: u, CreatedAt: now, ExpiresAt: now.Add(life).Truncate(time.Millisecond)}
+	k := Key{ID: name.NewID("agk"), Pool: w.Pool, Agent: w.Name, Name: keyName, Hash: HashKey(key), User: u, CreatedAt: now}
+	k.ExpiresAt = now.Add(life).Truncate(time.Millisecond)
 	p, err := r.Guard.Allow(ctx, c, ActionCreateKey, k.Resource())
 	if err != nil {
 		return Key{}, secret.Text{}, err

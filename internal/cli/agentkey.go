@@ -119,5 +119,6 @@ func (r agentKeyRevoke) Run(ctx context.Context, o output) error {
 		}
 		names = append(names, k.Name)
 	}
-	return fault.New(fault.NotFound, "agent-key_not_found", "the agent has no key %q", name.Clip(r.Key, 80)).WithFix("%s", name.DidYouMean(r.Key, names, "see: deputy agent-key list "+r.Agent))
+	return fault.New(fault.NotFound, "agent-key_not_found", "the agent has no key %q", name.Clip(r.Key, 80)).
+		WithFix("%s", name.DidYouMean(r.Key, names, "see: deputy agent-key list "+r.Agent))
 }

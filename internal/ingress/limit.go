@@ -105,7 +105,8 @@ func (h *Handler) paced(q *request) error {
 		return nil
 	}
 	q.retryAfter(wait)
-	return fault.New(fault.Throttled, codeRate, "there are more than %d requests in a minute", h.config.Limits.Rate).WithFix("send fewer; Retry-After says when the next one is taken")
+	return fault.New(fault.Throttled, codeRate, "there are more than %d requests in a minute", h.config.Limits.Rate).
+		WithFix("send fewer; Retry-After says when the next one is taken")
 }
 
 // retryAfter tells the client when to come again, in whole seconds.

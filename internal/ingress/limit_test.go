@@ -140,8 +140,8 @@ func TestStreamsEnd(t *testing.T) {
 		every  time.Duration // between events; 0 = one only
 	}{
 		"when nothing is said":     {func(l *ingress.Limits) { l.Idle = 50 * time.Millisecond }, 0},
-		"when they take too long":  {func(l *ingress.Limits) { l.Timeout = 100 * time.Millisecond }, 10 * time.Millisecond},
-		"when they are not ending": {func(l *ingress.Limits) { l.Timeout, l.Idle = 100*time.Millisecond, time.Hour }, 0},
+		"when they take too long":  {func(l *ingress.Limits) { l.Timeout = time.Second }, 10 * time.Millisecond},
+		"when they are not ending": {func(l *ingress.Limits) { l.Timeout, l.Idle = time.Second, time.Hour }, 0},
 	} {
 		t.Run(what, func(t *testing.T) {
 			gone := make(chan struct{})
@@ -186,7 +186,7 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 				return
 			}
 		}
-	}, func(c *ingress.Config) { c.Limits.Timeout, c.Limits.MaxPerCaller = 100*time.Millisecond, 1 })
+	}, func(c *ingress.Config) { c.Limits.Timeout, c.Limits.MaxPerCaller = time.Second, 1 })
 	conn, err := net.Dial("tcp", w.ingress.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

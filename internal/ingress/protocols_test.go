@@ -371,7 +371,7 @@ func TestWebSocketsAreBounded(t *testing.T) {
 		ends(t, w.dial("Authorization: Bearer "+w.good()))
 	})
 	t.Run("by time", func(t *testing.T) {
-		w := speaking(t, agent.Paths{agent.WebSocket: "/live"}, parrot, func(c *ingress.Config) { c.Limits.Timeout = 50 * time.Millisecond })
+		w := speaking(t, agent.Paths{agent.WebSocket: "/live"}, parrot, func(c *ingress.Config) { c.Limits.Timeout = time.Second })
 		ends(t, w.dial("Authorization: Bearer "+w.good()))
 	})
 	t.Run("by number", func(t *testing.T) {
