@@ -215,7 +215,8 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 	if a.ProviderVersion != d.Provider.Version {
 		// The code is for the client and the third party that the user saw. Now there may be others, to
 		// whom code and verifier would be worth something.
-		return f.fail(ctx, p, ActionExchange, a, "provider_changed", "the credential provider was changed while you were at the third party")
+		changed := ProviderChanged()
+		return f.fail(ctx, p, ActionExchange, a, changed.Code, changed.Message)
 	}
 	// From here on the state parameter is used up: a second callback finds nothing.
 	next := f.step(a, Exchanging)
@@ -279,7 +280,7 @@ func (f *Flow) store(ctx context.Context, c name.Caller, a Authorization, tokens
 		if fault.HasCode(err, "authorization_changed") {
 			return f.Store.Authorization(ctx, a.ID) // its time was over while the third party was slow
 		}
-		if !fault.Is(err, fault.Conflict) {
+		if !fault.HasCode(err, "grant_changed") {
 			return done, err
 		}
 	}
