@@ -74,7 +74,7 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 	browser = secret.FromString(name.NewToken("br"))
 	next := f.step(a, Redirected)
 	next.ProviderVersion = d.Provider.Version
-	if next.Requested, err = f.requested(ctx, a); err != nil {
+	if next.Requested, err = f.requested(ctx, a, d.Entry); err != nil {
 		return a, "", browser, err
 	}
 	redirect, err = d.AuthorizeURL(provider.Ask{
@@ -94,13 +94,23 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 
 // requested returns the scopes to ask the third party for: those of a, and
 // those that the grant has. Most third parties replace what they granted before
-// by what is granted now, and other agents go on with that.
-func (f *Flow) requested(ctx context.Context, a Authorization) (name.Scopes, error) {
+// by what is granted now, and other agents go on with that. One whose grants are
+// cumulative does not, so that its page need not show again what the user agreed
+// to before; only what makes it give a refresh token is always asked for.
+func (f *Flow) requested(ctx context.Context, a Authorization, e vendor.Entry) (name.Scopes, error) {
 	g, _, err := f.Grants.FindGrant(ctx, a.Workload, a.Provider, a.User)
 	if err != nil || g.State != vault.Active {
 		return a.Scopes, err
 	}
-	return a.Scopes.Union(g.Scopes), nil
+	has := g.Scopes
+	if e.Cumulative {
+		refresh, err := name.ParseScopes(e.RefreshScope)
+		if err != nil {
+			return name.Scopes{}, err
+		}
+		has = has.Intersect(refresh)
+	}
+	return a.Scopes.Union(has), nil
 }
 
 func (f *Flow) unused(a Authorization) error {

@@ -41,6 +41,7 @@ type thirdParty struct {
 	calls   int
 	revoked []string                                   // "access refresh"
 	refusal error                                      // of revocations
+	one     bool                                       // an authorization takes the place of the former one
 	answer  func(vendor.Tokens) (vendor.Tokens, error) // nil: as it is
 	now     func() time.Time
 }

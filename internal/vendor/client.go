@@ -107,6 +107,7 @@ func (c *Client) tokens(ctx context.Context, e Entry, step Step, app App, params
 	if !ok {
 		return Tokens{}, e.refused(step, status, a, app, append(sent, app.ClientSecret)).fault()
 	}
+	t.Scopes = e.withIncluded(t.Scopes)
 	return t, nil
 }
 
