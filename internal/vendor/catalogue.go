@@ -158,6 +158,7 @@ type Introspection struct {
 	Auth  Auth   `yaml:"auth"`
 	Body  Body   `yaml:"body"`
 	Param string `yaml:"param"`
+	Scope string `yaml:"scope"`
 }
 
 // Errors says where an answer tells that it is an error.

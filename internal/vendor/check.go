@@ -51,7 +51,7 @@ func (e Entry) check() error {
 	if !slices.Contains([]Grants{"", GrantsOne, GrantsMany}, e.Grants) {
 		return invalid(at+".grants", "is one or many")
 	}
-	paths := slices.Concat([]string{e.Identity.ID, e.Identity.Name, e.Errors.OK, e.Test.OK, e.Proof.OK}, e.Errors.Code, e.Errors.Error, e.Errors.Description)
+	paths := slices.Concat([]string{e.Identity.ID, e.Identity.Name, e.Errors.OK, e.Test.OK, e.Proof.OK, e.Introspection.Scope}, e.Errors.Code, e.Errors.Error, e.Errors.Description)
 	if err := checkPaths(at, paths); err != nil {
 		return err
 	}
