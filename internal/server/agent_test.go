@@ -49,8 +49,18 @@ func (w *world) launch() {
 	must(w.t, err)
 	dir := w.t.TempDir()
 	must(w.t, os.Symlink(self, filepath.Join(dir, "program")))
-	definition := fmt.Sprintf("common: {agent_name: a, entry_point: program, language: Python, launch_type: local}\n"+
-		"launch_types: {local: {runtime_auth_type: custom_jwt, runtime_jwt_discovery_url: '%s/.well-known/openid-configuration', runtime_jwt_allowed_clients: [%s]}}\n", w.issuer(), w.client)
+	w.deploy("a", dir, "program", nil)
+}
+
+// deploy has the runtime start a program of a directory, and waits until it is
+// ready.
+func (w *world) deploy(agent, dir, entry string, env map[string]string) {
+	w.t.Helper()
+	variables, err := json.Marshal(env) // JSON is YAML
+	must(w.t, err)
+	definition := fmt.Sprintf("common: {agent_name: %s, entry_point: %s, language: Python, launch_type: local}\n"+
+		"launch_types: {local: {runtime_auth_type: custom_jwt, runtime_jwt_discovery_url: '%s/.well-known/openid-configuration', runtime_jwt_allowed_clients: [%s], runtime_envs: %s}}\n",
+		agent, entry, w.issuer(), w.client, variables)
 	body, err := json.Marshal(map[string]string{"directory": dir, "definition": definition})
 	must(w.t, err)
 	w.make("/workload-pools/default/agents", string(body), nil)
@@ -58,7 +68,7 @@ func (w *world) launch() {
 	defer tick.Stop()
 	for {
 		var a struct{ State, Reason string }
-		must(w.t, json.Unmarshal([]byte(w.api("GET", "/workload-pools/default/agents/a", w.operator, "").body), &a))
+		must(w.t, json.Unmarshal([]byte(w.api("GET", "/workload-pools/default/agents/"+agent, w.operator, "").body), &a))
 		switch a.State {
 		case "ready":
 			return

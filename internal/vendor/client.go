@@ -39,16 +39,7 @@ func (c *Client) Exchange(ctx context.Context, e Entry, app App, code, codeVerif
 	if e.pkce() && !codeVerifier.Empty() {
 		p["code_verifier"] = codeVerifier.RevealString()
 	}
-	t, err := c.tokens(ctx, e, StepExchange, app, p, code, codeVerifier)
-	if err != nil || t.ScopesKnown || e.Introspection.Scope == "" || e.Endpoints.Introspection == "" {
-		return t, err
-	}
-	// The code is spent: without an answer to this the scopes are what was asked for, as they are elsewhere.
-	if a, err := c.introspect(ctx, e, app, t.Access); err == nil {
-		t.Scopes, t.ScopesKnown = a.scopes(e.Introspection.Scope, e.Token.ScopeSeparators)
-		t.Scopes = e.withIncluded(t.Scopes)
-	}
-	return t, nil
+	return c.tokens(ctx, e, StepExchange, app, p, code, codeVerifier)
 }
 
 // Probe finds out whether the vendor knows the client: by the entry's proof,
@@ -115,6 +106,12 @@ func (c *Client) tokens(ctx context.Context, e Entry, step Step, app App, params
 	t, ok := a.tokens(e.Token, asked)
 	if !ok {
 		return Tokens{}, e.refused(step, status, a, app, append(sent, app.ClientSecret)).fault()
+	}
+	if !t.ScopesKnown && (step == StepExchange || step == StepDevice) && e.Introspection.Scope != "" && e.Endpoints.Introspection != "" {
+		// The code is spent: without an answer to this the scopes are what was asked for, as they are elsewhere.
+		if a, err := c.introspect(ctx, e, app, t.Access); err == nil {
+			t.Scopes, t.ScopesKnown = a.scopes(e.Introspection.Scope, e.Token.ScopeSeparators)
+		}
 	}
 	t.Scopes = e.withIncluded(t.Scopes)
 	return t, nil
