@@ -25,7 +25,7 @@ func missing(t testing.TB, why string) {
 }
 
 // scriptTime bounds one run of a script.
-const scriptTime = time.Minute
+const scriptTime = 3 * time.Minute
 
 // script is a running program of a peer; see testdata/node/talk.mjs.
 type script struct {

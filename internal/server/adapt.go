@@ -61,6 +61,18 @@ func (r revoker) Revoke(ctx context.Context, p guard.Permit, v vault.Revocation,
 	return d.Revoke(ctx, access, refresh)
 }
 
+// Supersedes implements vault.Revoker. What the user authorized since then was
+// with the provider that has the name now, which may have another client.
+func (r revoker) Supersedes(ctx context.Context, p guard.Permit, v vault.Revocation) (bool, error) {
+	d, err := r.providers.DialectOf(ctx, p, v.Pool, v.Provider, v.ProviderID)
+	if err != nil {
+		return false, err
+	}
+	d.App.ClientSecret.Clear()
+	now, err := r.providers.Store.Provider(ctx, v.Pool, v.Provider)
+	return err == nil && now.ClientID == d.App.ClientID && d.Entry.Supersedes(), err
+}
+
 // minter mints the tokens that agents get with a user's request.
 type minter struct{ tokens *workload.Tokens }
 
