@@ -23,6 +23,9 @@ import (
 // cause it.
 type Fleet interface {
 	Lookup(w name.Workload) (agent.Agent, fleet.Status, error)
+	// Enter returns the status for one request, for whose time the agent is not
+	// replaced.
+	Enter(w name.Workload) (s fleet.Status, leave func(), err error)
 }
 
 // Verifier checks a user's token against the issuer with a discovery URL. A
@@ -166,7 +169,7 @@ func (h *Handler) ping(q *request) {
 // learns nothing about an agent, and costs nothing, before he is known.
 func (h *Handler) invoke(q *request) {
 	ctx := q.in.Context()
-	a, status, missing := h.config.Fleet.Lookup(q.workload)
+	a, _, missing := h.config.Fleet.Lookup(q.workload)
 	token, err := bearer(q.in.Header)
 	if err == nil {
 		err = missing
@@ -182,6 +185,12 @@ func (h *Handler) invoke(q *request) {
 		h.refuse(q, err)
 		return
 	}
+	status, finished, err := h.config.Fleet.Enter(q.workload)
+	if err != nil { // deleted in between
+		h.refuse(q, err)
+		return
+	}
+	defer finished()
 	if status.State != fleet.Ready {
 		h.notReady(q, status)
 		return

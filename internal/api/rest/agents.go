@@ -30,6 +30,7 @@ type agentJSON struct {
 	Since     *time.Time    `json:"since,omitempty"`
 	NextTry   *time.Time    `json:"nextTry,omitempty"`
 	Restarts  int           `json:"restarts"`
+	Serving   int64         `json:"serving,omitempty" doc:"The version before, which takes the requests until this one is ready"`
 	Endpoint  string        `json:"endpoint,omitempty" doc:"Service endpoint; append /invoke"`
 	Warnings  []warningJSON `json:"warnings,omitempty" doc:"What the definition has that Deputy does not use"`
 	CreatedAt time.Time     `json:"createdAt"`
@@ -49,6 +50,9 @@ func (a *API) agent(v agent.Agent) agentJSON {
 	shown.Endpoint = a.IngressURL + "/agents/" + v.Pool + "/" + v.Name
 	// An agent that the fleet has not seen yet has no state yet.
 	if _, s, err := a.Fleet.Lookup(v.Workload()); err == nil {
+		if s.Next != nil {
+			shown.Serving, s = s.Version, *s.Next
+		}
 		shown.State, shown.Reason, shown.Since, shown.NextTry, shown.Restarts = s.State, s.Reason, optional(s.Since), optional(s.NextTry), s.Restarts
 	}
 	return shown
