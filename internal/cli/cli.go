@@ -28,6 +28,7 @@ type commands struct {
 	Serve      serveCommand      `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
 	Demo       demoCommand       `cmd:"" help:"Start everything on this machine and show how it works."`
 	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu to try Deputy against."`
+	Init       initCommand       `cmd:"" help:"Write the files of a new agent."`
 	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
 	List       listCommand       `cmd:"" help:"List the agents."`
 	Status     statusCommand     `cmd:"" help:"Show an agent and what it is doing."`

@@ -54,6 +54,7 @@ func Run(t *testing.T, open Open) {
 		{"BellIsHeardEverywhere", testBell},
 		{"ConsentDevices", testConsentDevices},
 		{"Trials", testTrials},
+		{"NothingOutdated", testNothingOutdated},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
 	}
