@@ -35,6 +35,7 @@ var table = []row{
 	{"internal/fault", 1, ""},
 	{"internal/name", 2, ""},
 
+	{"internal/dotenv", 10, ""},
 	{"internal/freeport", 10, ""},
 	{"internal/measure", 10, ""},
 	{"internal/wire", 10, ""},
@@ -105,6 +106,7 @@ var table = []row{
 	{"internal/server/servertest", 51, ""},
 	{"internal/apiclient", 50, ""},
 	{"internal/doctor", 51, ""},
+	{"internal/scaffold", 51, ""},
 	{"internal/demo", 51, "go.yaml.in/yaml/v3"},
 	{"internal/logintest", 51, "github.com/coreos/go-oidc/v3 golang.org/x/oauth2"},
 	{"internal/e2e", 53, ""},

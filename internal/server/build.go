@@ -59,14 +59,16 @@ type Server struct {
 	config   Config
 	closers  []func() // run in reverse order
 	identity http.Handler
-	ingress  http.Handler // nil if the runtime is off
-	fleet    *fleet.Fleet // nil if the runtime is off
+	ingress  http.Handler     // nil if the runtime is off
+	gate     *ingress.Handler // within ingress
+	fleet    *fleet.Fleet     // nil if the runtime is off
 	guard    *guard.Guard
 	keeper   keeper
 	recovery *recovery.Recovery
 	notifier *backchannel.Notifier
 	teller   *notice.Teller
 	revoking outbox.Worker[vault.Revocation]
+	consents *consent.Flow
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -202,9 +204,10 @@ func (s *Server) build(ctx context.Context) error {
 	s.onClose(func() { drain(tokenVault, log) })
 	s.revoking = tokenVault.Revoking(store.Bell{DB: db})
 	flow := &consent.Flow{
-		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
+		Store: store.Authorizations{DB: db}, Devices: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
 	}
+	s.consents = flow
 	asserter := &assertion.Asserter{PublicURL: c.PublicURL, TrustDomain: c.TrustDomain, Pools: pools, Users: pools, Keys: ring, Now: c.Now}
 	trials := &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Sealer: ring, Providers: providers, PublicURL: c.PublicURL, Logger: log, Now: c.Now}
 	credentials := &broker.Broker{
@@ -213,6 +216,7 @@ func (s *Server) build(ctx context.Context) error {
 
 	// The runtime: agents and the way in to them.
 	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
+	agentKeys := &agent.Keys{Store: store.Agents{DB: db}, Guard: s.guard, Barred: barred(c.PublicURL, pools), Now: c.Now}
 	launchKeys, err := ring.Signing(ctx, keys.LaunchTokens, jwt.ES256)
 	if err != nil {
 		return err
@@ -225,7 +229,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	if c.IngressListen != "" {
-		if err := s.buildRuntime(launches, agents, tokens); err != nil {
+		if err := s.buildRuntime(launches, agents, agentKeys, tokens); err != nil {
 			return err
 		}
 	}
@@ -263,7 +267,7 @@ func (s *Server) build(ctx context.Context) error {
 		Keys:      ring,
 		Workloads: workloads, Providers: providers, Trials: trials, Webhooks: webhooks,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
-		Agents: agents, Fleet: s.fleet,
+		Agents: agents, AgentKeys: agentKeys, Fleet: s.fleet,
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
 	s.identity = access(log, boundBody(bodyTimeout, mux))
@@ -298,7 +302,7 @@ func firstStart(ctx context.Context, c Config, workloads *workload.Registry, ope
 }
 
 // buildRuntime makes the fleet and the ingress.
-func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, tokens *workload.Tokens) error {
+func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, agentKeys *agent.Keys, tokens *workload.Tokens) error {
 	c := s.config
 	s.fleet = fleet.New(fleet.Config{
 		Store: agents.Store, Driver: &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}, Launches: launches,
@@ -315,9 +319,11 @@ func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry,
 		return err
 	}
 	s.onClose(in.Close)
-	s.ingress = access(c.Logger, ingress.New(ingress.Config{
-		Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger, URL: c.IngressURL,
-	}))
+	s.gate = ingress.New(ingress.Config{
+		Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger,
+		URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
+	})
+	s.ingress = access(c.Logger, s.gate)
 	return nil
 }
 

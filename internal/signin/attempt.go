@@ -111,8 +111,9 @@ type Attempts interface {
 	// that up; ActionTry. Otherwise AttemptGone. Of any number of calls at one version exactly one succeeds, and
 	// since an answer is looked at only after its try is counted, answers sent at once are not worth more.
 	TryAttempt(ctx context.Context, p guard.Permit, a Attempt, next []byte) error
-	// EndAttempt removes the attempt if its version still is a.Version; ActionEnd. Otherwise AttemptGone. So of
-	// one attempt comes one session.
+	// EndAttempt removes the attempt, whatever its version; ActionEnd. AttemptGone if it is not there. So of one
+	// attempt comes one session, and a right answer is not lost because the button was pressed twice: the second
+	// answer counts a try, and is refused, while the first is on its way here.
 	EndAttempt(ctx context.Context, p guard.Permit, a Attempt) error
 	// SweepAttempts removes the attempts of all pools whose ExpiresAt is before t, returning how many;
 	// ActionSweep on SweepResource. The entry is committed only when something was removed.

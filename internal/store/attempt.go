@@ -60,7 +60,7 @@ func (s Attempts) TryAttempt(ctx context.Context, p guard.Permit, a signin.Attem
 // EndAttempt implements [signin.Attempts].
 func (s Attempts) EndAttempt(ctx context.Context, p guard.Permit, a signin.Attempt) error {
 	return s.DB.change(ctx, p, signin.ActionEnd, a.Resource(), func(ctx context.Context, tx *txn) error {
-		return must(ctx, tx, signin.AttemptGone(), `DELETE FROM login_attempts WHERE pool = $1 AND id = $2 AND version = $3`, a.Pool, a.ID, a.Version)
+		return must(ctx, tx, signin.AttemptGone(), `DELETE FROM login_attempts WHERE pool = $1 AND id = $2`, a.Pool, a.ID)
 	})
 }
 
