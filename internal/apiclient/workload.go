@@ -25,12 +25,16 @@ type Agent struct {
 	Reason    string    `json:"reason"` // why it is in this state
 	Since     time.Time `json:"since"`  // when the state began
 	Restarts  int       `json:"restarts"`
+	Serving   int64     `json:"serving"`   // the version before, while it takes the requests; 0 = this one, or none
 	Endpoint  string    `json:"endpoint"`  // the service endpoint, without /invoke
 	UpdatedAt time.Time `json:"updatedAt"` // when this version was deployed
 
 	Workload string         `json:"workload"` // SPIFFE ID
 	Desired  string         `json:"desired"`  // "running" or "stopped"
 	Warnings []AgentWarning `json:"warnings,omitempty"`
+
+	Inbound   []string `json:"inbound,omitempty"`   // who is let in: "custom_jwt", "key_auth", "none"
+	Protocols []string `json:"protocols,omitempty"` // how it is talked to: "invoke", "websocket", "a2a", "mcp"
 }
 
 // AgentWarning says of a field of an agent's definition that it is not used, and

@@ -30,7 +30,10 @@ type agentJSON struct {
 	Since     *time.Time    `json:"since,omitempty"`
 	NextTry   *time.Time    `json:"nextTry,omitempty"`
 	Restarts  int           `json:"restarts"`
+	Serving   int64         `json:"serving,omitempty" doc:"The version before, which takes the requests until this one is ready"`
 	Endpoint  string        `json:"endpoint,omitempty" doc:"Service endpoint; append /invoke"`
+	Inbound   []string      `json:"inbound,omitempty" doc:"Who is let in: custom_jwt, key_auth, none (everybody)"`
+	Protocols []string      `json:"protocols,omitempty" doc:"How it is talked to below its endpoint: invoke, websocket (/ws), a2a, mcp"`
 	Warnings  []warningJSON `json:"warnings,omitempty" doc:"What the definition has that Deputy does not use"`
 	CreatedAt time.Time     `json:"createdAt"`
 	UpdatedAt time.Time     `json:"updatedAt"`
@@ -43,12 +46,16 @@ type warningJSON struct {
 
 func (a *API) agent(v agent.Agent) agentJSON {
 	shown := agentJSON{Name: v.Name, Pool: v.Pool, Workload: v.Workload().SPIFFEID(a.TrustDomain), Version: v.Version, Desired: v.Desired, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt}
+	shown.Inbound, shown.Protocols = v.Definition.Inbound.Ways(), v.Definition.Paths.Protocols()
 	if a.Fleet == nil {
 		return shown
 	}
 	shown.Endpoint = a.IngressURL + "/agents/" + v.Pool + "/" + v.Name
 	// An agent that the fleet has not seen yet has no state yet.
 	if _, s, err := a.Fleet.Lookup(v.Workload()); err == nil {
+		if s.Next != nil {
+			shown.Serving, s = s.Version, *s.Next
+		}
 		shown.State, shown.Reason, shown.Since, shown.NextTry, shown.Restarts = s.State, s.Reason, optional(s.Since), optional(s.NextTry), s.Restarts
 	}
 	return shown
