@@ -5,9 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/sandbox/feishu"
@@ -57,5 +57,5 @@ func (s sandboxCommand) serve(ctx context.Context, log *slog.Logger, appSecret s
 	if err != nil {
 		return err
 	}
-	return party.Serve(ctx, s.Listen, false, &http.Server{Handler: hub.Handler(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}, ready)
+	return party.Serve(ctx, party.Listening{Address: s.Listen, Handler: hub.Handler(), WriteTimeout: 10 * time.Second, Logger: log, Ready: ready})
 }

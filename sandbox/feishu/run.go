@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/deputy-id/deputy/sandbox/party"
@@ -43,9 +42,8 @@ func Run(ctx context.Context, c RunConfig) error {
 	if err != nil {
 		return err
 	}
-	return party.Serve(ctx, c.Listen, c.AllowRemote, &http.Server{
-		Handler:      s.Handler(),
+	return party.Serve(ctx, party.Listening{
+		Address: c.Listen, AllowRemote: c.AllowRemote, Handler: s.Handler(), Logger: s.log, Ready: c.Ready,
 		WriteTimeout: 3 * maxLatency, // a token request may wait for two knobs
-		ErrorLog:     slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}, c.Ready)
+	})
 }

@@ -126,7 +126,7 @@ func answer(w http.ResponseWriter, r *http.Request, fields url.Values) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v) // an error means that the caller left
+	_ = json.NewEncoder(w).Encode(v) // an error means that the caller left
 }
 
 func refuse(w http.ResponseWriter, status int, message string) {

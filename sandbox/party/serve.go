@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -13,26 +14,37 @@ import (
 // shutdownGrace is how long requests may finish after the context ends.
 const shutdownGrace = 3 * time.Second
 
-// Serve serves server on listen ("127.0.0.1:8083"; port 0 picks a free one)
-// until ctx ends, and then returns nil. Other machines cannot reach it unless
-// allowRemote: login pages print passwords. ready, if not nil, is called once
-// with the address that is listened on.
-func Serve(ctx context.Context, listen string, allowRemote bool, server *http.Server, ready func(net.Addr)) error {
-	if !allowRemote && !Loopback(listen) {
-		return fmt.Errorf("refusing to listen on %s: the sandbox prints passwords, so it stays on loopback", listen)
+// Listening says what Serve serves and where.
+type Listening struct {
+	Address      string // "127.0.0.1:8083"; port 0 picks a free one
+	AllowRemote  bool   // permits an Address that other machines can reach; login pages print passwords
+	Handler      http.Handler
+	WriteTimeout time.Duration
+	Logger       *slog.Logger
+	Ready        func(net.Addr) // if not nil, called once with the address that is listened on
+}
+
+// Serve serves l until ctx ends, and then returns nil.
+func Serve(ctx context.Context, l Listening) error {
+	if !l.AllowRemote && !Loopback(l.Address) {
+		return fmt.Errorf("refusing to listen on %s: the sandbox prints passwords, so it stays on loopback", l.Address)
 	}
 	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", listen)
+	listener, err := lc.Listen(ctx, "tcp", l.Address)
 	if err != nil {
 		return err
 	}
-	server.ReadHeaderTimeout, server.ReadTimeout, server.IdleTimeout = 5*time.Second, 10*time.Second, time.Minute
-	server.MaxHeaderBytes = 32 << 10
-	if server.WriteTimeout == 0 {
-		server.WriteTimeout = 10 * time.Second
+	server := &http.Server{
+		Handler:           l.Handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      l.WriteTimeout,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(l.Logger.Handler(), slog.LevelWarn),
 	}
-	if ready != nil {
-		ready(listener.Addr())
+	if l.Ready != nil {
+		l.Ready(listener.Addr())
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
