@@ -61,7 +61,7 @@ func (r *Registry) discoverMCP(ctx context.Context, v Provider, s Settings) (Set
 	if err != nil {
 		return s, err
 	}
-	s.found = found.server
+	s.found = found
 	s.Options.Discovery = found.discovery()
 	made := MCP{Server: s.MCPServer, Resource: found.resource.Resource}
 	if before != nil {
@@ -221,23 +221,23 @@ func (r *Registry) identify(v Provider, s Settings) (Settings, error) {
 		if s.Options.AuthMethod == "" && s.ClientSecret.Empty() {
 			s.Options.AuthMethod = vendor.AuthNone
 		}
-	case s.found.ClientDocuments && https && s.InitialToken.Empty():
+	case s.found.server.ClientDocuments && https && s.InitialToken.Empty():
 		s.Options.MCP.Client, s.ClientID = ByDocument, r.PublicURL+ClientPath(v.ID)
 		if s.Options.AuthMethod == "" {
 			s.Options.AuthMethod = vendor.AuthNone
 		}
-	case s.found.Registration != "":
+	case s.found.server.Registration != "":
 		s.Options.MCP.Client = ByRegistration // after everything else is found right
-	case s.found.ClientDocuments:
-		return s, fault.New(fault.Invalid, "client_document_unreachable", "%s would read Deputy's client metadata document, which has to be at an https address", name.Clip(s.found.Issuer, 200)).
+	case s.found.server.ClientDocuments:
+		return s, fault.New(fault.Invalid, "client_document_unreachable", "%s would read Deputy's client metadata document, which has to be at an https address", name.Clip(s.found.server.Issuer, 200)).
 			WithSource("--public-url").WithFix("start Deputy with an https --public-url, or register a client there, and give its id and secret")
 	default:
-		return s, fault.New(fault.Invalid, "registration_missing", "%s neither registers clients by itself nor takes client metadata documents", name.Clip(s.found.Issuer, 200)).
+		return s, fault.New(fault.Invalid, "registration_missing", "%s neither registers clients by itself nor takes client metadata documents", name.Clip(s.found.server.Issuer, 200)).
 			WithSource("clientId").WithFix("register a client there, with the redirect URI %s, and give its id and secret", r.CallbackURL+"/"+v.Pool+"/"+v.Name)
 	}
 	if s.Options.AuthMethod == "" {
-		if s.Options.AuthMethod = firstTaken(s.found); s.Options.AuthMethod == "" {
-			return s, fault.New(fault.Invalid, "auth_method_unknown", "%s takes none of the ways in which Deputy proves itself by itself", name.Clip(s.found.Issuer, 200)).
+		if s.Options.AuthMethod = firstTaken(s.found.server); s.Options.AuthMethod == "" {
+			return s, fault.New(fault.Invalid, "auth_method_unknown", "%s takes none of the ways in which Deputy proves itself by itself", name.Clip(s.found.server.Issuer, 200)).
 				WithSource("authMethod").WithFix("say which one, such as private_key_jwt, or register a client there, and give its id")
 		}
 	}

@@ -67,7 +67,11 @@ func (v Provider) Registered() bool {
 // register makes a client at the authorization server that was found, for v.
 func (r *Registry) register(ctx context.Context, v Provider, s Settings) (Settings, error) {
 	v.Options = s.Options
-	ask := discovery.Registration{Name: clientName, RedirectURI: r.Callback(v), GrantTypes: grantTypes(), Scope: s.Scopes.String()}
+	may := s.Scopes
+	if offered, err := name.NewScopes(s.found.resource.Scopes...); err == nil {
+		may = may.Union(offered) // agents may ask for more than the default, when the MCP server wants more
+	}
+	ask := discovery.Registration{Name: clientName, RedirectURI: r.Callback(v), GrantTypes: grantTypes(), Scope: may.String()}
 	for _, m := range authMethods {
 		if m.ours == s.Options.AuthMethod {
 			ask.AuthMethod = m.theirs
@@ -76,7 +80,7 @@ func (r *Registry) register(ctx context.Context, v Provider, s Settings) (Settin
 	if s.Options.AuthMethod == vendor.AuthPrivateKeyJWT {
 		ask.KeysURI = r.PublicURL + KeysPath(v.ID)
 	}
-	got, err := r.Metadata.Register(ctx, s.found, ask, s.InitialToken)
+	got, err := r.Metadata.Register(ctx, s.found.server, ask, s.InitialToken)
 	if err != nil {
 		return s, fault.As(err).WithSource("mcpServer")
 	}

@@ -97,8 +97,8 @@ type Settings struct {
 	InitialToken        secret.Text // an initial access token with which Deputy registers itself (RFC 7591, section 3); may be empty
 	Rediscover          bool        // on update, ask the MCP server again
 
-	newSecret bool             // on update, whether ClientSecret is not the kept one
-	found     discovery.Server // at which a client is to be registered
+	newSecret bool     // on update, whether ClientSecret is not the kept one
+	found     findings // where a client is to be registered
 }
 
 // Create checks the settings and makes a provider.
