@@ -3,10 +3,13 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,8 +20,11 @@ import (
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/outbound"
 	"github.com/deputy-id/deputy/internal/provider"
+	"github.com/deputy-id/deputy/internal/registration"
 	"github.com/deputy-id/deputy/internal/server"
+	"github.com/deputy-id/deputy/internal/server/servertest"
 	"github.com/deputy-id/deputy/internal/store"
+	"github.com/deputy-id/deputy/internal/userpool"
 )
 
 // mcp is an MCP server, as far as its door goes: it lets in who has a token for it
@@ -392,5 +398,40 @@ func TestHostileMCP(t *testing.T) {
 	}
 	if _, deleted := s.counts(); deleted != 3 {
 		t.Error("the client of the deleted provider is left")
+	}
+}
+
+// TestClientDocument has Deputy known by the address of a document, which an
+// authorization server reads as our own pools do.
+func TestClientDocument(t *testing.T) {
+	s := newStranger(t)
+	r := start(t, server.Config{Data: servertest.DataDir(t), Version: "test", PublicURL: "https://id.example", Logger: slog.New(slog.DiscardHandler), AllowOutbound: []string{s.Listener.Addr().String()}})
+	token, err := os.ReadFile(filepath.Join(r.dir, "operator.token"))
+	must(t, err)
+	s.behave(map[string]string{serverPage: strings.Replace(s.pages[serverPage], `"registration_endpoint"`, `"client_id_metadata_document_supported":true,"registration_endpoint"`, 1)})
+	header := http.Header{"Authorization": {"Bearer " + strings.TrimSpace(string(token))}, "Content-Type": {"application/json"}}
+	for _, method := range []string{"none", "private_key_jwt"} {
+		got := send(t, noRedirects, "POST", r.direct+"/api/v1/workload-pools/default/providers", strings.NewReader(fmt.Sprintf(`{"name":%q,"mcpServer":%q,"authMethod":%q}`, strings.ReplaceAll(method, "_", "-"), s.URL+"/mcp", method)), header)
+		var made madeMCP
+		must(t, json.Unmarshal([]byte(got.body), &made))
+		path, ok := strings.CutPrefix(made.ClientID, "https://id.example")
+		if got.status != http.StatusCreated || !ok || made.MCP.Client != "document" {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+		shown := send(t, noRedirects, "GET", r.direct+path, nil, nil)
+		said, err := registration.Parse([]byte(shown.body))
+		must(t, err)
+		client, err := said.Client(userpool.Pool{Name: "p"}, time.Now())
+		must(t, err)
+		if shown.header.Get("Content-Type") != "application/json" || !strings.Contains(shown.body, `"client_id":"`+made.ClientID+`"`) ||
+			!slices.Equal(client.RedirectURIs, []string{made.CallbackURL}) || client.AuthMethod != method || (client.KeysURI != "") != (method == "private_key_jwt") {
+			t.Errorf("%s: %s", method, shown.body)
+		}
+	}
+	if made, _ := s.counts(); made != 0 {
+		t.Error("a client was registered although a document is enough")
+	}
+	if got := send(t, noRedirects, "GET", r.direct+"/provider-client/prv_nobody", nil, nil); got.status != http.StatusNotFound {
+		t.Errorf("nobody's document: %d", got.status)
 	}
 }
