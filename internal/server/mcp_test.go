@@ -253,12 +253,11 @@ func (m *mcp) deleted(made madeMCP) {
 // test puts there; {self} stands for its address.
 type stranger struct {
 	*httptest.Server
-	mu       sync.Mutex
-	pages    map[string]string
-	redirect string
-	answer   string // to a registration
-	made     int
-	deleted  int
+	mu      sync.Mutex
+	pages   map[string]string
+	answer  string // to a registration
+	made    int
+	deleted int
 }
 
 func newStranger(t *testing.T) *stranger {
