@@ -35,6 +35,7 @@ var table = []row{
 	{"internal/fault", 1, ""},
 	{"internal/name", 2, ""},
 
+	{"internal/dotenv", 10, ""},
 	{"internal/freeport", 10, ""},
 	{"internal/measure", 10, ""},
 	{"internal/wire", 10, ""},

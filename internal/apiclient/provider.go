@@ -41,6 +41,7 @@ type ProviderSettings struct {
 	Endpoints    vendor.Endpoints  `json:"endpoints,omitzero"`     // replace the vendor's where set
 	Parameters   map[string]string `json:"parameters,omitempty"`   // further ones of authorization requests
 	OwnCallback  bool              `json:"ownCallback,omitempty"`  // a callback URL of its own
+	Device       bool              `json:"device,omitempty"`       // users agree by a code (RFC 8628)
 	AuthMethod   string            `json:"authMethod,omitempty"`   // empty: the vendor's
 	Audience     string            `json:"audience,omitempty"`     // of M2M and ON_BEHALF_OF
 	Resource     string            `json:"resource,omitempty"`     // of M2M and ON_BEHALF_OF

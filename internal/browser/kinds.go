@@ -25,6 +25,7 @@ type Notice struct {
 	Title  Text
 	Text   Text
 	Detail Text   // what to do, or what else is known; may be empty
+	Key    string // a code to be typed elsewhere, shown large; may be empty
 	Facts  []Fact // what came, what is allowed
 	Links  []Link // at most two; the first is the main one
 	Code   string // stable error code, shown small; may be empty

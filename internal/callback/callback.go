@@ -87,6 +87,7 @@ func (h *Handler) document(w http.ResponseWriter, r *http.Request, mediaType str
 func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /authorize", h.open)
 	mux.HandleFunc("POST /authorize", h.decide)
+	mux.HandleFunc("GET "+devicePath, h.device)
 	mux.HandleFunc("GET "+Path, h.finish)
 	mux.HandleFunc("GET "+Path+"/{pool}/{provider}", h.finish)
 	mux.HandleFunc("GET "+resultPath, h.result)
@@ -148,8 +149,11 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) {
 		h.notYours(w, r, err, local)
 	case err != nil:
 		h.fail(w, r, err)
-	case redirect == "":
+	case redirect == "" && a.Kind == consent.KindDelegation:
 		h.ask(w, r, a, id)
+	case redirect == "":
+		browser.Headers(w)
+		http.Redirect(w, r, devicePage(a.ID), http.StatusSeeOther)
 	default:
 		h.Site.SetCookie(w, markCookie(stateOf(redirect)), mark.RevealString(), consent.Life)
 		browser.Headers(w)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 
 	"github.com/deputy-id/deputy/internal/apiclient"
@@ -19,7 +20,7 @@ type oneAgent struct {
 func (a oneAgent) find() (*apiclient.Client, string, error) {
 	agent := a.Agent
 	if agent == "" {
-		_, d, err := readDefinition(definitionFile)
+		d, err := readDefinition(definitionFile, os.LookupEnv)
 		if err != nil {
 			return nil, "", err
 		}

@@ -2,22 +2,15 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/apiclient"
 	"github.com/deputy-id/deputy/internal/fault"
-	"github.com/deputy-id/deputy/internal/wire"
 )
-
-// definitionFile is where an agent's definition is.
-const definitionFile = "agentkit.yaml"
 
 // lastWords is how many lines of its log are shown of an agent that does not
 // come up.
@@ -41,7 +34,7 @@ func (l launchCommand) Run(ctx context.Context, o output) error {
 	if file == "" {
 		file = filepath.Join(directory, definitionFile)
 	}
-	text, d, err := readDefinition(file)
+	d, err := readDefinition(file, os.LookupEnv)
 	if err != nil {
 		return err
 	}
@@ -54,15 +47,18 @@ func (l launchCommand) Run(ctx context.Context, o output) error {
 	began := time.Now()
 	told := phases{o, began}
 	told.say("deploying %s from %s", d.Name, directory)
-	deployed, err := api.LaunchAgent(ctx, l.Pool, directory, string(text))
+	deployed, err := api.LaunchAgent(ctx, l.Pool, directory, string(d.text))
 	if err != nil {
 		return err
 	}
 	for _, w := range deployed.Warnings {
 		told.say("warning: %s: %s", w.Field, w.Reason)
 	}
-	if names := d.Env.Names(); len(names) > 0 {
-		told.say("environment from %s: %v", definitionFile, d.Env)
+	for _, from := range d.sources {
+		told.say("environment from %s: %v", from.Source, from.Names)
+	}
+	for _, variable := range d.differ {
+		told.say("warning: %s differs between the environment and .env, and the environment wins", variable)
 	}
 	ready, err := api.AwaitAgent(ctx, l.Pool, d.Name, func(a apiclient.Agent) { told.say("version %d is %s", a.Version, a.State) })
 	if fault.HasCode(err, "agent_not_ready") {
@@ -101,24 +97,4 @@ func (p phases) say(format string, args ...any) {
 	if !p.json {
 		_, _ = fmt.Fprintf(p.err, "%6.1fs  %s\n", time.Since(p.began).Seconds(), fmt.Sprintf(format, args...)) // there is nowhere else to say it
 	}
-}
-
-// readDefinition reads a definition and checks it, before the server does: what
-// is wrong is told with its line.
-func readDefinition(file string) ([]byte, agent.Definition, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, agent.Definition{}, fault.Wrap(err, fault.NotFound, "definition_missing", "there is no agent's definition").WithSource(file).
-			WithFix("name the directory that has an %s, or the file with --file", definitionFile)
-	}
-	if err != nil {
-		return nil, agent.Definition{}, fault.Wrap(err, fault.Invalid, "definition_unreadable", "the agent's definition cannot be read").WithSource(file)
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	text, err := wire.ReadAll(f, agent.MaxDefinition)
-	if err != nil {
-		return nil, agent.Definition{}, fault.Wrap(err, fault.Invalid, "definition_unreadable", "the agent's definition cannot be read").WithSource(file)
-	}
-	d, _, err := agent.Parse(text) // the warnings come from the server
-	return text, d, err
 }

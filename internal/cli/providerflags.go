@@ -27,6 +27,7 @@ type providerFlags struct {
 	Parameter    map[string]string `help:"Further parameter of authorization requests. May be repeated." placeholder:"NAME=VALUE" mapsep:"none" group:"Of oauth2:"`
 	AuthMethod   *string           `help:"How the client proves itself, if not in the vendor's way: basic, post, private_key_jwt or none." placeholder:"METHOD" group:"Of oauth2:"`
 	OwnCallback  *bool             `help:"Give it a callback URL of its own, so that no other third party's answer can be taken for its (mix-up)." negatable:"" group:"Of oauth2:"`
+	Device       *bool             `help:"Have users agree by a code that they type at the third party (RFC 8628), instead of being sent there and back." negatable:"" group:"Of oauth2:"`
 	Audience     *string           `help:"Of M2M and ON_BEHALF_OF: whom the token is for." group:"Of oauth2:"`
 	Resource     *string           `help:"Of M2M and ON_BEHALF_OF: the same as an address (RFC 8707)." placeholder:"URL" group:"Of oauth2:"`
 	Assertion    *string           `help:"Of ON_BEHALF_OF: how the third party is told about the user: token-exchange or jwt-bearer." placeholder:"KIND" group:"Of oauth2:"`
@@ -106,6 +107,7 @@ func (f providerFlags) overOAuth2(s *apiclient.ProviderSettings) error {
 	assign(&s.AuthMethod, f.AuthMethod)
 	assign(&s.DiscoveryURL, f.DiscoveryURL)
 	assign(&s.OwnCallback, f.OwnCallback)
+	assign(&s.Device, f.Device)
 	assign(&s.Audience, f.Audience)
 	assign(&s.Resource, f.Resource)
 	assign(&s.Assertion, f.Assertion)

@@ -21,6 +21,7 @@ const RequestURIPrefix = "urn:deputy:authorization:"
 // Flow runs authorizations.
 type Flow struct {
 	Store     Store
+	Devices   Devices
 	Grants    Grants
 	Workloads Workloads
 	Bell      Bell

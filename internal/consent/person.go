@@ -45,15 +45,19 @@ func (f *Flow) mine(ctx context.Context, c name.Caller, action guard.Action, a A
 }
 
 // Open uses a link up. For [KindGrant] it returns the third party's address to
-// send the browser to, and the value of a cookie that marks this browser. For
-// [KindDelegation] it changes nothing and returns neither: the caller shows the
-// decision page.
+// send the browser to, and the value of a cookie that marks this browser; or
+// neither, if the user agrees by a code: then a is redirected, also when the link
+// is opened again, and [Flow.ShowDevice] has the code. For [KindDelegation] it
+// changes nothing and returns neither: the caller shows the decision page.
 func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Authorization, redirect string, browser secret.Text, err error) {
 	if a, err = f.Lookup(ctx, link); err != nil {
 		return a, "", browser, err
 	}
 	if err = f.mine(ctx, c, ActionOpen, a); err != nil {
 		return a, "", browser, err
+	}
+	if a.State == Redirected && a.StateHash == "" { // by a code, which the user comes back to
+		return a, "", browser, nil
 	}
 	if err = f.unused(a); err != nil || a.Kind == KindDelegation {
 		return a, "", browser, err
@@ -66,17 +70,23 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 	if err != nil {
 		return a, "", browser, err
 	}
+	defer d.App.ClientSecret.Clear()
+	next := f.step(a, Redirected)
+	next.ProviderVersion = d.Provider.Version
+	if next.Requested, err = f.requested(ctx, a); err != nil {
+		return a, "", browser, err
+	}
+	p = p.With(a.Provider, a.Scopes, nil)
+	if d.Provider.Options.Device {
+		next, err = f.openDevice(ctx, p, d, next)
+		return next, "", browser, used(err)
+	}
 	s, err := f.open(ctx, a)
 	if err != nil {
 		return a, "", browser, err
 	}
 	state := secret.FromString(name.NewToken("st"))
 	browser = secret.FromString(name.NewToken("br"))
-	next := f.step(a, Redirected)
-	next.ProviderVersion = d.Provider.Version
-	if next.Requested, err = f.requested(ctx, a); err != nil {
-		return a, "", browser, err
-	}
 	redirect, err = d.AuthorizeURL(provider.Ask{
 		Scopes: next.Requested, State: state.RevealString(), CodeChallenge: oauth.Challenge(secret.New(s.Verifier)), Force: s.Force, Params: s.Params,
 	})
@@ -85,11 +95,16 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 	}
 	next.StateHash = state.Digest("authorization-state").String()
 	next.BrowserHash = browser.Digest("authorization-browser").String()
-	err = f.Store.Advance(ctx, p.With(a.Provider, a.Scopes, nil), ActionOpen, next)
+	return next, redirect, browser, used(f.Store.Advance(ctx, p, ActionOpen, next))
+}
+
+// used returns the fault for a link that another request used up in between, in
+// place of that for the lost step.
+func used(err error) error {
 	if fault.Is(err, fault.Conflict) {
-		err = linkUsed()
+		return linkUsed()
 	}
-	return next, redirect, browser, err
+	return err
 }
 
 // requested returns the scopes to ask the third party for: those of a, and
@@ -220,10 +235,7 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 	// From here on the state parameter is used up: a second callback finds nothing.
 	next := f.step(a, Exchanging)
 	if err := f.Store.Advance(ctx, p, ActionExchange, next); err != nil {
-		if fault.Is(err, fault.Conflict) {
-			err = linkUsed()
-		}
-		return a, err
+		return a, used(err)
 	}
 	s, err := f.open(ctx, next)
 	if err != nil {
@@ -235,14 +247,19 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 	if err != nil {
 		return f.failExchange(ctx, c, next, err)
 	}
+	return f.received(ctx, c, d, next, tokens)
+}
+
+// received completes a with the tokens that the third party gave, or fails it.
+func (f *Flow) received(ctx context.Context, c name.Caller, d provider.Dialect, a Authorization, tokens vendor.Tokens) (Authorization, error) {
 	account, err := d.Account(ctx, tokens.Access)
 	if err != nil {
 		// The account's name is a convenience; the tokens are what the user came for.
 		f.Logger.LogAttrs(ctx, slog.LevelWarn, "account at the third party not identified", slog.String("authorization", a.ID), slog.Any("err", fault.As(err)))
 	}
-	done, err := f.store(ctx, c, next, tokens, account)
+	done, err := f.store(ctx, c, a, tokens, account)
 	if err != nil {
-		return f.failExchange(ctx, c, next, err)
+		return f.failExchange(ctx, c, a, err)
 	}
 	return done, nil
 }

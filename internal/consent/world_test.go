@@ -3,6 +3,7 @@ package consent_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -65,6 +66,10 @@ func newWorld(t *testing.T) *world {
 	w.says(answered)
 	w.account.Store("acc_1")
 	w.party = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/device" {
+			_, _ = io.WriteString(rw, `{"device_code":"dc_secret_1","user_code":"WDJB-MJHT","verification_uri":"https://party.example/device","expires_in":1800,"interval":5}`)
+			return
+		}
 		if r.URL.Path != "/token" {
 			_ = json.NewEncoder(rw).Encode(map[string]any{"sub": w.account.Load(), "name": "Zhang"})
 			return
@@ -91,7 +96,7 @@ func newWorld(t *testing.T) *world {
 	providers := &provider.Registry{Store: store.Providers{DB: w.db}, Guard: g, Sealer: ring, Catalogue: catalogue,
 		Client: &vendor.Client{Outbound: out, Now: w.now}, CallbackURL: "https://id.example/api/v1/oauth2callback", Now: w.now}
 	w.flow = &consent.Flow{
-		Store: store.Authorizations{DB: w.db}, Grants: store.Vault{DB: w.db}, Workloads: store.Workloads{DB: w.db}, Bell: store.Bell{DB: w.db}, Guard: g, Providers: providers,
+		Store: store.Authorizations{DB: w.db}, Devices: store.Authorizations{DB: w.db}, Grants: store.Vault{DB: w.db}, Workloads: store.Workloads{DB: w.db}, Bell: store.Bell{DB: w.db}, Guard: g, Providers: providers,
 		Vault:  &vault.Vault{Store: store.Vault{DB: w.db}, Held: store.Vault{DB: w.db}, Sealer: ring, Guard: g, Logger: slog.New(slog.DiscardHandler), Now: w.now},
 		Sealer: ring, PublicURL: "https://id.example", Logger: slog.New(slog.DiscardHandler), Now: w.now,
 	}

@@ -1,8 +1,6 @@
 package doctor
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,11 +8,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 
-	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/dotenv"
 )
 
 // Setting is one setting of Deputy as it would be used now.
@@ -24,9 +20,6 @@ type Setting struct {
 	Value    string // what people may see of it; "" is not set
 	Source   string // "flag", "environment" or "default"
 }
-
-// maxDotEnv bounds a .env file in bytes.
-const maxDotEnv = 1 << 20
 
 // Settings tells where each setting comes from, and where the environment and
 // the .env file in dir differ. Deputy itself does not read .env files; agents'
@@ -43,7 +36,7 @@ func Settings(ctx context.Context, settings []Setting, dir string, environment f
 		}
 	}
 	path := filepath.Join(dir, ".env")
-	file, err := readDotEnv(path)
+	file, err := dotenv.Read(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -78,51 +71,4 @@ func (e examination) looseDotEnv(path string) error {
 		return nil // it was read a moment ago
 	}
 	return e.warn(fmt.Sprintf("%s may be read by others (mode %04o)", path, info.Mode().Perm()), "run: chmod 600 "+path, ".env")
-}
-
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// readDotEnv reads lines of NAME=VALUE, with "export" before, quotes around and
-// comments between, as the libraries take them. Lines that are none are left out.
-func readDotEnv(path string) (map[string]string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // only read
-	if info, err := f.Stat(); err != nil || info.Size() > maxDotEnv || !info.Mode().IsRegular() {
-		return nil, fault.New(fault.Invalid, "dotenv_unreadable", "it is larger than %d bytes, or no file", maxDotEnv).WithSource(path)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseDotEnv(b), nil
-}
-
-func parseDotEnv(b []byte) map[string]string {
-	found := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(b))
-	lines.Buffer(nil, maxDotEnv+1)
-	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
-		line = strings.TrimSpace(strings.TrimPrefix(line, "export "))
-		variable, value, ok := strings.Cut(line, "=")
-		if variable = strings.TrimSpace(variable); !ok || !variableName.MatchString(variable) {
-			continue
-		}
-		found[variable] = unquote(strings.TrimSpace(value))
-	}
-	return found
-}
-
-// unquote takes quotes, or a comment behind a value that has none, away.
-func unquote(value string) string {
-	if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') {
-		if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
-			return value[1 : end+1]
-		}
-	}
-	value, _, _ = strings.Cut(value, " #")
-	return strings.TrimSpace(value)
 }

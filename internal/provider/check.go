@@ -85,7 +85,7 @@ func (s Settings) foreign() map[string]bool {
 	f := map[string]bool{}
 	if s.Type != TypeOAuth2 {
 		maps.Copy(f, map[string]bool{"vendor": s.Vendor != "", "flow": s.Flow != "", "scopes": s.Scopes.Len() > 0, "endpoints": s.Endpoints != vendor.Endpoints{},
-			"discoveryUrl": s.DiscoveryURL != "", "callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "authMethod": o.AuthMethod != "", "ownCallback": o.OwnCallback})
+			"discoveryUrl": s.DiscoveryURL != "", "callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "authMethod": o.AuthMethod != "", "ownCallback": o.OwnCallback, "device": o.Device})
 	}
 	if s.MCPServer == "" || s.Type != TypeOAuth2 {
 		maps.Copy(f, map[string]bool{"mcpServer": s.MCPServer != "", "authorizationServer": s.AuthorizationServer != "", "initialAccessToken": !s.InitialToken.Empty(), "rediscover": s.Rediscover})
@@ -93,7 +93,7 @@ func (s Settings) foreign() map[string]bool {
 	if s.Flow != M2M && s.Flow != OnBehalfOf {
 		maps.Copy(f, map[string]bool{"audience": o.Audience != "", "resource": o.Resource != ""})
 	} else {
-		maps.Copy(f, map[string]bool{"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "ownCallback": o.OwnCallback})
+		maps.Copy(f, map[string]bool{"callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "ownCallback": o.OwnCallback, "device": o.Device})
 	}
 	f["assertion"] = f["assertion"] || s.Flow != OnBehalfOf && o.Assertion != ""
 	if s.Type != TypeAPIKey {
@@ -152,6 +152,9 @@ func (r *Registry) checkOAuth2(s Settings) error {
 	if s.Flow != UserFederation {
 		return s.checkTarget()
 	}
+	if s.Options.Device {
+		return s.checkDevice(entry)
+	}
 	return r.checkParams(entry, s)
 }
 
@@ -165,6 +168,20 @@ func (s Settings) checkClient() error {
 			WithFix("copy it from the third party's developer console")
 	}
 	return s.checkAuthMethod()
+}
+
+// checkDevice refuses what only a redirect could carry.
+func (s Settings) checkDevice(entry vendor.Entry) error {
+	if entry.Endpoints.DeviceAuthorization == "" {
+		return fault.New(fault.Invalid, "device_unsupported", "vendor %q has no device authorization (RFC 8628)", entry.ID).WithSource("device").
+			WithFix("leave it out, or give the third party's device authorization endpoint as endpoints.deviceAuthorization")
+	}
+	for field, given := range map[string]bool{"parameters": len(s.Options.Params) > 0, "ownCallback": s.Options.OwnCallback} {
+		if given {
+			return fault.New(fault.Invalid, "field_not_for_type", "%s has no meaning where users agree by a code", field).WithSource(field).WithFix("leave it out")
+		}
+	}
+	return nil
 }
 
 // checkAuthMethod checks how the client proves itself, and that it can.

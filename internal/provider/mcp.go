@@ -86,6 +86,7 @@ func (s Settings) checkMCP(v Provider) error {
 		given bool
 	}{
 		{"vendor", s.Vendor != VendorMCP}, {"flow", s.Flow != UserFederation}, {"discoveryUrl", s.DiscoveryURL != ""}, {"endpoints", s.Endpoints != vendor.Endpoints{}},
+		{"device", s.Options.Device},
 	} {
 		if other.given {
 			return fault.New(fault.Invalid, "field_not_for_mcp", "%s is not for MCP servers, which say themselves who gives tokens for them", other.field).

@@ -27,6 +27,9 @@ type Options struct {
 	// OwnCallback gives the provider a redirect URI of its own, so that an answer that another third party was tricked into
 	// (mix-up; RFC 9700, section 4.4) is told from one of this. Of UserFederation.
 	OwnCallback bool `json:"ownCallback,omitempty"`
+	// Device has users agree by a code that they type at the third party (RFC 8628), instead of being sent there and back. Of
+	// UserFederation.
+	Device bool `json:"device,omitempty"`
 
 	AuthMethod vendor.Auth   `json:"authMethod,omitempty"` // of TypeOAuth2: how the client proves itself, if not as the vendor's entry says
 	Audience   string        `json:"audience,omitempty"`   // of M2M and OnBehalfOf: whom the token is for (RFC 8693, section 2.1); may be empty

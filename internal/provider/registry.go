@@ -316,13 +316,32 @@ type Ask struct {
 // what they use; the scope for a refresh token, if the provider has it, is
 // Deputy's own to ask for, or every access token's expiry would ask the user.
 func (d Dialect) AuthorizeURL(a Ask) (string, error) {
-	refresh, err := name.ParseScopes(d.Entry.RefreshScope)
+	scopes, err := d.withRefresh(a.Scopes)
 	if err != nil {
 		return "", err
 	}
-	return d.Entry.AuthorizeURL(d.App, vendor.Ask{
-		Scopes: a.Scopes.Union(d.Provider.Scopes.Intersect(refresh)), State: a.State, CodeChallenge: a.CodeChallenge, Force: a.Force, Params: a.Params,
-	})
+	return d.Entry.AuthorizeURL(d.App, vendor.Ask{Scopes: scopes, State: a.State, CodeChallenge: a.CodeChallenge, Force: a.Force, Params: a.Params})
+}
+
+// withRefresh adds the scope for a refresh token to what an agent asks for.
+func (d Dialect) withRefresh(scopes name.Scopes) (name.Scopes, error) {
+	refresh, err := name.ParseScopes(d.Entry.RefreshScope)
+	return scopes.Union(d.Provider.Scopes.Intersect(refresh)), err
+}
+
+// BeginDevice asks for a device authorization (RFC 8628, section 3.1), for the
+// scopes that [Dialect.AuthorizeURL] would ask for.
+func (d Dialect) BeginDevice(ctx context.Context, scopes name.Scopes) (vendor.Device, error) {
+	scopes, err := d.withRefresh(scopes)
+	if err != nil {
+		return vendor.Device{}, err
+	}
+	return d.client.BeginDevice(ctx, d.Entry, d.App, scopes)
+}
+
+// PollDevice asks once whether the user has agreed; see [vendor.Client.PollDevice].
+func (d Dialect) PollDevice(ctx context.Context, code secret.Text) (t vendor.Tokens, slower time.Duration, err error) {
+	return d.client.PollDevice(ctx, d.Entry, d.App, code)
 }
 
 // target is what tokens without a user's consent are for.
@@ -353,8 +372,16 @@ func (d Dialect) Exchange(ctx context.Context, code, codeVerifier secret.Text) (
 }
 
 // Probe finds out, without a person, whether the third party is there and
-// knows the client; see [vendor.Client.Probe].
-func (d Dialect) Probe(ctx context.Context) error { return d.client.Probe(ctx, d.Entry, d.App) }
+// knows the client; see [vendor.Client.Probe]. Where people agree by a code, it
+// has one made, which ends by itself.
+func (d Dialect) Probe(ctx context.Context) error {
+	if !d.Provider.Options.Device {
+		return d.client.Probe(ctx, d.Entry, d.App)
+	}
+	begun, err := d.BeginDevice(ctx, d.Provider.Scopes)
+	begun.Code.Clear()
+	return err
+}
 
 // Refresh redeems a refresh token, which most vendors let be used only once.
 func (d Dialect) Refresh(ctx context.Context, refresh secret.Text) (vendor.Tokens, error) {

@@ -67,6 +67,7 @@ type Server struct {
 	notifier *backchannel.Notifier
 	teller   *notice.Teller
 	revoking outbox.Worker[vault.Revocation]
+	consents *consent.Flow
 }
 
 // Close gives back what Build took. It is called once, after Run.
@@ -202,9 +203,10 @@ func (s *Server) build(ctx context.Context) error {
 	s.onClose(func() { drain(tokenVault, log) })
 	s.revoking = tokenVault.Revoking(store.Bell{DB: db})
 	flow := &consent.Flow{
-		Store: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
+		Store: store.Authorizations{DB: db}, Devices: store.Authorizations{DB: db}, Grants: grants, Workloads: store.Workloads{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Providers: providers, Vault: tokenVault, Sealer: ring,
 		PublicURL: c.PublicURL, Logger: log, Now: c.Now,
 	}
+	s.consents = flow
 	asserter := &assertion.Asserter{PublicURL: c.PublicURL, TrustDomain: c.TrustDomain, Pools: pools, Users: pools, Keys: ring, Now: c.Now}
 	trials := &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: s.guard, Sealer: ring, Providers: providers, PublicURL: c.PublicURL, Logger: log, Now: c.Now}
 	credentials := &broker.Broker{

@@ -358,6 +358,7 @@ func TestHostileMCP(t *testing.T) {
 		"several authorization servers":      {resource(several), "", "authorization_server_ambiguous"},
 		"one that it does not name":          {resource(several), `,"authorizationServer":"https://other.example"`, "authorization_server_changed"},
 		"with endpoints":                     {nil, `,"endpoints":{"token":"https://other.example/token"}`, "field_not_for_mcp"},
+		"by a code":                          {nil, `,"device":true`, "field_not_for_mcp"},
 		"for machines":                       {nil, `,"flow":"M2M"`, "field_not_for_mcp"},
 		"for keys":                           {nil, `,"type":"api_key","apiKey":{"key":"k"}`, "field_not_for_type"},
 	} {

@@ -51,6 +51,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() { s.teller.Worker().Run(ctx) })
 	group.Go(func() { s.keeper.keepFresh(ctx) })
 	group.Go(func() { s.keeper.keepSealed(ctx) })
+	group.Go(func() { s.consents.KeepAsking(ctx) })
 	if in != nil {
 		group.Go(func() { stop(s.serve(ctx, in, s.ingress)) })
 		group.Go(func() { s.fleet.Run(ctx) })

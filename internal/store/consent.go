@@ -98,8 +98,13 @@ func dropMoved(ctx context.Context, tx *txn, p guard.Permit, g vault.Grant) erro
 
 func advance(ctx context.Context, tx *txn, a consent.Authorization) error {
 	tx.topics = append(tx.topics, a.ID)
+	if a.State.Terminal() {
+		if _, err := exec(ctx, tx, `DELETE FROM consent_devices WHERE authorization_id = $1`, a.ID); err != nil {
+			return err
+		}
+	}
 	return must(ctx, tx, consent.Changed(a.ID),
-		`UPDATE authorizations SET state = $1, reason = $2, message = $3, state_hash = $4, browser_hash = $5, requested = $6, provider_version = $7, version = $8, updated = $9
-		 WHERE id = $10 AND version = $11`,
-		string(a.State), a.Reason, a.Message, a.StateHash, a.BrowserHash, a.Requested.String(), a.ProviderVersion, a.Version, ms(a.Updated), a.ID, a.Version-1)
+		`UPDATE authorizations SET state = $1, reason = $2, message = $3, state_hash = $4, browser_hash = $5, requested = $6, provider_version = $7, version = $8, expires = $9, updated = $10
+		 WHERE id = $11 AND version = $12`,
+		string(a.State), a.Reason, a.Message, a.StateHash, a.BrowserHash, a.Requested.String(), a.ProviderVersion, a.Version, ms(a.Expires), ms(a.Updated), a.ID, a.Version-1)
 }

@@ -30,6 +30,7 @@ var sealedColumns = []sealedColumn{
 	{"former_providers", "sealed_secret", `'provider.secret'`, `pool`, `name`, `''`, `''`, `id`, `version`},
 	{"webhooks", "sealed", `'webhook.secret'`, `pool`, `''`, `''`, `''`, `id`, `0`},
 	{"authorizations", "sealed", `'authorization'`, `pool`, `provider`, `issuer`, `subject`, `id`, `0`},
+	{"consent_devices", "sealed", `'authorization.device'`, `pool`, `provider`, `issuer`, `subject`, `authorization_id`, `0`},
 	{"trials", "sealed", `'trial'`, `pool`, `provider`, `''`, `''`, `id`, `0`},
 	{"factors", "sealed_seed", `'factor.seed'`, `'userpool/' || pool`, `''`, `''`, `user_id`, `id`, `1`},
 	{"identity_providers", "sealed_secret", `'idp.secret'`, `'userpool/' || pool`, `''`, `''`, `''`, `id`, `version`},

@@ -21,7 +21,7 @@ func alone(ctx context.Context, d provider.Dialect) []Result {
 	err := d.Probe(ctx)
 	var f *vendor.Failure
 	switch {
-	case err == nil && !d.Entry.Proves():
+	case err == nil && (d.Provider.Options.Device || !d.Entry.Proves()):
 		results = append(results, endpointsAnswer(), secretUnknown(""))
 	case err == nil:
 		results = append(results, endpointsAnswer(), passed(StepClient, "the third party does not object to the client id and the client secret", "第三方没有拒绝客户端 ID 和密钥"))
@@ -63,7 +63,16 @@ func secretUnknown(code string) Result {
 }
 
 func endpointsAnswer() Result {
-	return passed(StepEndpoints, "the token endpoint answers", "令牌端点有应答")
+	return passed(StepEndpoints, "the third party answers", "第三方有应答")
+}
+
+// byCode says what of the rest is known where people agree by a code (RFC 8628):
+// the third party has just handed one out. Nobody types it, and it ends by itself.
+func byCode() []Result {
+	return []Result{
+		passed(StepAuthorization, "the third party hands out a code for people to type", "第三方给出了供用户输入的代码"),
+		skipped(StepConsent, "what follows is seen when somebody agrees: ask an agent that uses this credential provider", "后续步骤需有人同意后才能知道：请使用一个用到此凭据提供方的智能体"),
+	}
 }
 
 // withAnswer tries what follows the third party's answer.

@@ -49,7 +49,7 @@ func (ts *Trials) Check(ctx context.Context, c name.Caller, pool, providerName s
 
 // Begin tries what can be tried without a person, and returns the link that
 // the operator opens for the rest. It is empty if there is no rest: the third
-// party is not there, or does not know the client.
+// party is not there, or does not know the client, or people agree by a code.
 func (ts *Trials) Begin(ctx context.Context, c name.Caller, pool, providerName string) (Trial, secret.Text, error) {
 	now := ts.Now().UTC()
 	t := Trial{ID: name.NewID("trl"), Pool: pool, Provider: providerName, State: Begun, Version: 1, Created: now, Expires: now.Add(Life)}
@@ -64,6 +64,10 @@ func (ts *Trials) Begin(ctx context.Context, c name.Caller, pool, providerName s
 	defer d.App.ClientSecret.Clear()
 	t.ProviderID = d.Provider.ID
 	t.Results = alone(ctx, d)
+	over := failed(t.Results)
+	if d.Provider.Options.Device && !over {
+		t.Results, over = append(t.Results, byCode()...), true
+	}
 	link := secret.FromString(name.NewToken("trl"))
 	t.LinkHash = link.Digest("trial-link").String()
 	verifier := oauth.NewVerifier()
@@ -72,9 +76,12 @@ func (ts *Trials) Begin(ctx context.Context, c name.Caller, pool, providerName s
 	}
 	p = p.With(providerName, name.Scopes{}, nil)
 	to := secret.FromString(ts.PublicURL + Path + "?link=" + link.RevealString())
-	if failed(t.Results) {
+	if over {
 		t.State, to = Done, secret.Text{}
-		p = p.Failed("trial_failed").Detail(outline(t.Results))
+		p = p.Detail(outline(t.Results))
+	}
+	if failed(t.Results) {
+		p = p.Failed("trial_failed")
 	}
 	return t, to, ts.Store.BeginTrial(ctx, p, t)
 }

@@ -62,6 +62,7 @@ type providerSettings struct {
 	Audience    string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
 	Resource    string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
 	OwnCallback bool                   `json:"ownCallback,omitempty" doc:"oauth2: a callback URL of the provider's own, against mix-up (RFC 9700, section 4.4)"`
+	Device      bool                   `json:"device,omitempty" doc:"oauth2: users agree by a code that they type at the third party (RFC 8628), instead of being sent there and back"`
 	Assertion   provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
 
 	MCPServer           string      `json:"mcpServer,omitempty" example:"https://mcp.example/mcp" doc:"oauth2: the tokens are for this MCP server, which says who gives them (RFC 9728); it never changes"`
@@ -117,6 +118,7 @@ type newProvider struct {
 	Audience    string                 `json:"audience,omitempty" doc:"M2M, ON_BEHALF_OF: whom the token is for"`
 	Resource    string                 `json:"resource,omitempty" doc:"M2M, ON_BEHALF_OF: the same as an address (RFC 8707)"`
 	OwnCallback bool                   `json:"ownCallback,omitempty" doc:"oauth2: a callback URL of the provider's own, against mix-up (RFC 9700, section 4.4)"`
+	Device      bool                   `json:"device,omitempty" doc:"oauth2: users agree by a code that they type at the third party (RFC 8628), instead of being sent there and back"`
 	Assertion   provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
 
 	MCPServer           string      `json:"mcpServer,omitempty" example:"https://mcp.example/mcp" doc:"oauth2: the tokens are for this MCP server, which says who gives them (RFC 9728); it never changes"`
@@ -127,7 +129,7 @@ type newProvider struct {
 
 func (n newProvider) settings() (provider.Settings, error) {
 	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.DiscoveryURL, n.CallbackURL, n.Parameters, n.APIKey, n.Basic, n.STS, n.Workloads,
-		n.AuthMethod, n.Audience, n.Resource, n.OwnCallback, n.Assertion, n.MCPServer, n.AuthorizationServer, n.InitialAccessToken, n.Rediscover}.settings()
+		n.AuthMethod, n.Audience, n.Resource, n.OwnCallback, n.Device, n.Assertion, n.MCPServer, n.AuthorizationServer, n.InitialAccessToken, n.Rediscover}.settings()
 }
 
 // settings are the same for every type to the registry, which keeps one name
@@ -137,7 +139,7 @@ func (s providerSettings) settings() (provider.Settings, error) {
 		Type: s.Type, Vendor: s.Vendor, Flow: s.Flow, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes, Endpoints: s.Endpoints,
 		DiscoveryURL: s.DiscoveryURL, CallbackURL: s.CallbackURL, Options: provider.Options{
 			Workloads: s.Workloads, Params: s.Parameters, AuthMethod: s.AuthMethod, Audience: s.Audience, Resource: s.Resource, Assertion: s.Assertion,
-			OwnCallback: s.OwnCallback,
+			OwnCallback: s.OwnCallback, Device: s.Device,
 		},
 		MCPServer: s.MCPServer, AuthorizationServer: s.AuthorizationServer, InitialToken: s.InitialAccessToken, Rediscover: s.Rediscover,
 	}
@@ -199,6 +201,7 @@ type providerJSON struct {
 	Resource    string                 `json:"resource,omitempty"`
 	Assertion   provider.AssertionKind `json:"assertion,omitempty"`
 	OwnCallback bool                   `json:"ownCallback,omitempty"`
+	Device      bool                   `json:"device,omitempty"`
 	KeysURL     string                 `json:"keysUrl,omitempty" doc:"Of private_key_jwt: where the third party finds the keys"`
 
 	MCPServer           string   `json:"mcpServer,omitempty"`
@@ -255,7 +258,10 @@ func (a *API) provider(v provider.Provider) providerJSON {
 			shown.KeysURL = a.PublicURL + provider.KeysPath(v.ID)
 		}
 		if v.Flow == provider.UserFederation {
-			shown.CallbackURL, shown.OwnCallback = a.Providers.Callback(v), v.Options.OwnCallback
+			shown.OwnCallback, shown.Device = v.Options.OwnCallback, v.Options.Device
+		}
+		if v.Flow == provider.UserFederation && !v.Options.Device {
+			shown.CallbackURL = a.Providers.Callback(v)
 		}
 	case provider.TypeAPIKey:
 		shown.APIKey = &apiKeyJSON{v.Options.Header, v.Options.Prefix}

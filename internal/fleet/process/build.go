@@ -31,10 +31,8 @@ func (d *Driver) Build(ctx context.Context, a agent.Agent) error {
 			WithSource("agentkit.yaml: common.entry_point")
 	}
 	switch kind := kindOf(a.Definition); kind {
-	case unsupported:
-		return fault.New(fault.Invalid, "language_unsupported", "agents written in Python cannot be run yet").
-			WithSource("agentkit.yaml: common.language").
-			WithFix("what works: language Golang with a .go file or a package as entry_point, a .sh script, or an executable file")
+	case pythonScript:
+		return d.buildPython(ctx, a)
 	case builtGo, builtScript:
 		return d.build(ctx, a, kind, info.IsDir())
 	case executable:
@@ -158,10 +156,15 @@ func (d *Driver) runBuilder(ctx context.Context, a agent.Agent, command, env []s
 // they find caches and modules. Variables are named one by one, because a prefix
 // like GO would let GOOGLE_API_KEY in.
 func buildEnvironment() []string {
-	var env []string
-	for variable := range strings.FieldsSeq(`PATH HOME LANG TZ TMPDIR XDG_CACHE_HOME XDG_CONFIG_HOME
+	return inherited(`PATH HOME LANG TZ TMPDIR XDG_CACHE_HOME XDG_CONFIG_HOME
 		GOPATH GOCACHE GOMODCACHE GOENV GOFLAGS GOPROXY GOSUMDB GONOSUMDB GONOPROXY GOPRIVATE GOINSECURE GOROOT GOTOOLCHAIN GOWORK GOVCS CGO_ENABLED CC CXX
-		HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR`) {
+		HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR`)
+}
+
+// inherited returns those of the named variables that Deputy's environment has.
+func inherited(names string) []string {
+	var env []string
+	for variable := range strings.FieldsSeq(names) {
 		if v, ok := os.LookupEnv(variable); ok {
 			env = append(env, variable+"="+v)
 		}

@@ -25,7 +25,7 @@ import (
 // not changed afterwards.
 type Driver struct {
 	// Dir is where each agent has its directory <pool>/<name>, which holds home
-	// (working directory), tmp, build and log.
+	// (working directory), tmp, build, venv and log.
 	Dir string
 	Log *slog.Logger
 	// Go is the go command; empty means the one in PATH.
@@ -122,6 +122,9 @@ func (d *Driver) command(a agent.Agent) ([]string, error) {
 		return []string{d.binary(a)}, nil
 	case script:
 		return []string{"/bin/sh", entry}, nil
+	case pythonScript:
+		program, _, err := d.interpreter(a)
+		return []string{program, "-u", entry}, err // unbuffered, or the log would lag behind
 	default:
 		return []string{entry}, nil
 	}
@@ -131,18 +134,18 @@ func (d *Driver) command(a agent.Agent) ([]string, error) {
 type kind int
 
 const (
-	executable  kind = iota // the entry point itself
-	script                  // the entry point, by sh
-	builtGo                 // what go build makes of the entry point's package
-	builtScript             // what the entry point, a script, builds
-	unsupported
+	executable   kind = iota // the entry point itself
+	script                   // the entry point, by sh
+	pythonScript             // the entry point, by Python
+	builtGo                  // what go build makes of the entry point's package
+	builtScript              // what the entry point, a script, builds
 )
 
 func kindOf(d agent.Definition) kind {
 	ext := filepath.Ext(d.EntryPoint)
 	switch {
 	case ext == ".py":
-		return unsupported
+		return pythonScript
 	case d.Language == agent.Golang && ext == ".sh":
 		return builtScript
 	case ext == ".sh":

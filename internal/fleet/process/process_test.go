@@ -312,18 +312,6 @@ func TestBuildFailures(t *testing.T) {
 	}
 }
 
-func TestPythonIsToldWhatWorks(t *testing.T) {
-	a := define("", "agent.py", agent.Python, nil)
-	a.Directory = t.TempDir()
-	if err := os.WriteFile(filepath.Join(a.Directory, "agent.py"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	err := newDriver(t).Build(t.Context(), a)
-	if !fault.HasCode(err, "language_unsupported") || !strings.Contains(err.Error(), "Golang") {
-		t.Error(err)
-	}
-}
-
 func TestBuildScriptAndBuildBounds(t *testing.T) {
 	d := newDriver(t)
 	i := start(t, d, fleet.Run{Agent: define("scripts", "build.sh", agent.Golang, nil)})

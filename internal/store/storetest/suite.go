@@ -53,6 +53,7 @@ func Run(t *testing.T, open Open) {
 		{"CompleteIsAtomic", testCompleteIsAtomic},
 		{"AdvanceConcurrent", testAdvanceConcurrent},
 		{"BellIsHeardEverywhere", testBell},
+		{"ConsentDevices", testConsentDevices},
 		{"Trials", testTrials},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
