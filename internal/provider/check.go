@@ -64,6 +64,11 @@ func (r *Registry) check(s Settings) error {
 			return fault.New(fault.Invalid, "field_not_for_type", "%s is not for providers of type %s", field, s.Type).WithSource(field).WithFix("leave it out")
 		}
 	}
+	for field, given := range map[string]bool{"authorizationServer": s.AuthorizationServer != "", "initialAccessToken": !s.InitialToken.Empty(), "rediscover": s.Rediscover} {
+		if given && s.MCPServer == "" {
+			return fault.New(fault.Invalid, "field_not_for_type", "%s is for providers of MCP servers", field).WithSource(field).WithFix("leave it out, or give mcpServer")
+		}
+	}
 	if err := s.Type.Check(); err != nil {
 		return err
 	}
@@ -87,9 +92,7 @@ func (s Settings) foreign() map[string]bool {
 		maps.Copy(f, map[string]bool{"vendor": s.Vendor != "", "flow": s.Flow != "", "scopes": s.Scopes.Len() > 0, "endpoints": s.Endpoints != vendor.Endpoints{},
 			"discoveryUrl": s.DiscoveryURL != "", "callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "authMethod": o.AuthMethod != "", "ownCallback": o.OwnCallback, "device": o.Device})
 	}
-	if s.MCPServer == "" || s.Type != TypeOAuth2 {
-		maps.Copy(f, map[string]bool{"mcpServer": s.MCPServer != "", "authorizationServer": s.AuthorizationServer != "", "initialAccessToken": !s.InitialToken.Empty(), "rediscover": s.Rediscover})
-	}
+	f["mcpServer"] = s.Type != TypeOAuth2 && s.MCPServer != ""
 	if s.Flow != M2M && s.Flow != OnBehalfOf {
 		maps.Copy(f, map[string]bool{"audience": o.Audience != "", "resource": o.Resource != ""})
 	} else {
