@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,7 +49,9 @@ func TestScripts(t *testing.T) {
 			// A script has no home: agents that it launches would have the standard library compiled anew.
 			cache, err := exec.Command("go", "env", "GOCACHE").Output()
 			e.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
-			return err
+			source, sourceErr := filepath.Abs("../..")
+			e.Setenv("SOURCE", source)
+			return errors.Join(err, sourceErr)
 		},
 	})
 }

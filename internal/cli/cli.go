@@ -28,6 +28,7 @@ type commands struct {
 	Serve      serveCommand      `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
 	Demo       demoCommand       `cmd:"" help:"Start everything on this machine and show how it works."`
 	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu to try Deputy against."`
+	Init       initCommand       `cmd:"" help:"Write the files of a new agent."`
 	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
 	List       listCommand       `cmd:"" help:"List the agents."`
 	Status     statusCommand     `cmd:"" help:"Show an agent and what it is doing."`
@@ -36,6 +37,7 @@ type commands struct {
 	Start      startCommand      `cmd:"" help:"Start an agent, or start it again."`
 	Stop       stopCommand       `cmd:"" help:"Stop an agent."`
 	Destroy    destroyCommand    `cmd:"" help:"Stop an agent and delete it."`
+	AgentKey   agentKeyCommand   `cmd:"" name:"agent-key" help:"Keys with which programs call an agent."`
 	Pool       poolCommand       `cmd:"" help:"User pools: settings, looks, signing keys."`
 	User       userCommand       `cmd:"" help:"Users of a user pool."`
 	Group      groupCommand      `cmd:"" help:"Groups of a user pool."`

@@ -97,7 +97,7 @@ func (p *play) stale(t *rapid.T, gone func(*ticket) bool) {
 // remakeAgent makes an agent of the name of one that was deleted; it inherits nothing.
 func (p *play) remakeAgent(t *rapid.T) {
 	agent := rapid.SampledFrom(p.agents).Draw(t, "agent")
-	p.do("DELETE", "/workload-pools/default/workloads/"+agent)
+	p.ending(t, func(h holding) bool { return h.Workload == agent }, func() { p.do("DELETE", "/workload-pools/default/workloads/"+agent) })
 	p.w.make("/workload-pools/default/workloads", fmt.Sprintf(`{"name":%q}`, agent), nil)
 	for _, who := range everybody {
 		delete(p.allowed, pair{agent, who})
@@ -107,7 +107,7 @@ func (p *play) remakeAgent(t *rapid.T) {
 
 // remakeProvider makes a provider of the name of one that was deleted; it inherits nothing.
 func (p *play) remakeProvider(t *rapid.T) {
-	p.do("DELETE", providerPath)
+	p.ending(t, func(holding) bool { return true }, func() { p.do("DELETE", providerPath) })
 	p.w.make("/workload-pools/default/providers", p.w.provider("feishu_oauth", readDoc, "offline_access"), nil)
 	clear(p.allowed)
 	p.stale(t, every)

@@ -19,7 +19,8 @@ import (
 
 // TestIsolation plays random sequences of what agents, people and operators do,
 // thieves among them. Whatever came before: a credential is given only to an agent
-// that this very person allowed, and it opens this person's account.
+// that this very person allowed, and it opens this person's account. Nothing is left
+// of a person, an agent or a provider that is deleted.
 func TestIsolation(t *testing.T) {
 	given := 0
 	t.Run("sqlite", func(t *testing.T) { given += isolate(t, secret.Text{}, "12") })
@@ -51,7 +52,8 @@ func isolate(t *testing.T, database secret.Text, checks string) (given int) {
 			"ask": p.ask, "open": p.open, "open somebody's": p.openAnothers, "consent": p.consent, "come back": p.comeBack, "come back as another": p.comeBackAsAnother,
 			"bring another's code": p.inject, "send another's form": p.sendAnothersForm, "authorize": p.authorize, "clear": p.clear, "read": p.read,
 			"ask from another pool": p.askElsewhere, "tamper": p.tamper, "pass time": p.passTime, "end a person's grants": p.end, "make an agent anew": p.remakeAgent,
-			"make the provider anew": p.remakeProvider, "rotate keys": p.rotate, "": func(*rapid.T) {},
+			"make the provider anew": p.remakeProvider, "rotate keys": p.rotate, "delete a person": p.deletePerson, "disable a person": p.disablePerson,
+			"alter a grant": p.alter, "": func(*rapid.T) {},
 		})
 		given += p.given
 	})

@@ -3,7 +3,9 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -36,16 +38,22 @@ type everything struct {
 func newEverything(t *testing.T) everything {
 	t.Helper()
 	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		status := http.StatusNoContent
-		if r.URL.Path == "/revoke" {
-			status = http.StatusServiceUnavailable
+		switch r.URL.Path {
+		case "/device":
+			_, _ = io.WriteString(rw, `{"device_code":"dc_1","user_code":"WDJB-MJHT","verification_uri":"https://party.example/device","expires_in":600}`)
+		case "/revoke":
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			rw.WriteHeader(http.StatusNoContent)
 		}
-		rw.WriteHeader(status)
 	}))
 	t.Cleanup(hook.Close)
 	w := newWorld(t, func(c *server.Config) { c.AllowOutbound = append(c.AllowOutbound, hook.Listener.Addr().String()) })
 	zhangsan := w.person("zhangsan").logIn()
 	zhangsan.authorize(w.link(w.wat("a", "zhangsan")).URL) // a provider and a grant
+	w.make("/workload-pools/default/providers", fmt.Sprintf(`{"name":"coded","vendor":"custom","clientId":"cli_1","clientSecret":"s","scopes":["read"],"device":true,"endpoints":{"token":%q,"deviceAuthorization":%q}}`,
+		hook.URL+"/token", hook.URL+"/device"), nil)
+	zhangsan.location(zhangsan.get(w.ask(w.wat("a", "zhangsan"), "coded").Authorization.URL)) // a device authorization
 	w.make("/workload-pools/default/webhooks", fmt.Sprintf(`{"url":%q}`, hook.URL), nil)
 	pending := w.link(w.wat("a", "lisi")) // an authorization
 	tried := w.try("feishu_oauth")        // a trial
@@ -65,19 +73,7 @@ func newEverything(t *testing.T) everything {
 // TestSwappedRecordsOpenNowhere puts each sealed record in the place of each other
 // one: none opens there, of whatever kinds, users and pools the two are.
 func TestSwappedRecordsOpenNowhere(t *testing.T) {
-	w := newEverything(t)
-	ring, db := w.ring()
-	var all []keys.Sealed
-	for _, column := range (store.Keys{}).SealedColumns() {
-		for _, pool := range []string{"default", "userpool/people"} {
-			found, err := (store.Keys{DB: db}).SealedBefore(t.Context(), column, pool, math.MaxInt64, "", 100)
-			must(t, err)
-			all = append(all, found...)
-		}
-	}
-	if len(all) < 8 {
-		t.Fatalf("there are only %d sealed records", len(all))
-	}
+	ring, all := newEverything(t).sealed()
 	for i, place := range all {
 		for j, record := range all {
 			plain, err := ring.Open(t.Context(), place.Place, record.Bytes)
@@ -89,6 +85,46 @@ func TestSwappedRecordsOpenNowhere(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAlteredRecordsOpenNowhere changes one bit of each byte of each sealed record:
+// none opens then.
+func TestAlteredRecordsOpenNowhere(t *testing.T) {
+	ring, all := newEverything(t).sealed()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	dice := rand.New(rand.NewPCG(seed, 0))
+	for _, record := range all {
+		for i := range record.Bytes {
+			bit := byte(1) << dice.IntN(8)
+			record.Bytes[i] ^= bit
+			if plain, err := ring.Open(t.Context(), record.Place, record.Bytes); !fault.HasCode(err, "seal_broken") || !plain.Empty() {
+				t.Errorf("%s %s opens with bits %x of byte %d changed: %v", record.Column, record.Place.Record, bit, i, err)
+			}
+			record.Bytes[i] ^= bit
+		}
+		if _, err := ring.Open(t.Context(), record.Place, record.Bytes); err != nil {
+			t.Errorf("%s %s does not open any more as it was: %v", record.Column, record.Place.Record, err)
+		}
+	}
+}
+
+// sealed returns all sealed records, and what opens them.
+func (w everything) sealed() (*keys.Ring, []keys.Sealed) {
+	w.t.Helper()
+	ring, db := w.ring()
+	var all []keys.Sealed
+	for _, column := range (store.Keys{}).SealedColumns() {
+		for _, pool := range []string{"default", "userpool/people"} {
+			found, err := (store.Keys{DB: db}).SealedBefore(w.t.Context(), column, pool, math.MaxInt64, "", 100)
+			must(w.t, err)
+			all = append(all, found...)
+		}
+	}
+	if len(all) < 8 {
+		w.t.Fatalf("there are only %d sealed records", len(all))
+	}
+	return ring, all
 }
 
 // TestDataKeysRotateUnderEverything rotates the data keys under records of every kind that there is, and goes on with each.

@@ -135,7 +135,7 @@ func (db *DB) once(ctx context.Context, batch []*work) (again bool) {
 		fail(err)
 		return true
 	}
-	if err := tx.Commit(); err != nil {
+	if err := db.commit(tx); err != nil {
 		fail(err)
 		return false
 	}

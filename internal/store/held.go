@@ -96,6 +96,7 @@ func withdraw(ctx context.Context, tx *txn, p guard.Permit, grantWhere string, g
 	if err != nil {
 		return false, err
 	}
+	tx.regrant(grant)
 	n, err := exec(ctx, tx, `DELETE FROM delegations AS d WHERE d.grant_id = $1 AND `+delegationWhere, append([]any{grant}, delegationArgs...)...)
 	if err != nil || n == 0 {
 		return false, err

@@ -64,7 +64,10 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 		return nil, unavailable(err)
 	}
 	open := func(query url.Values, conns int) (*sql.DB, error) {
-		for _, pragma := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)"} {
+		// 8 MB of pages for each connection: with a million grants, the inner pages of their indexes.
+		for _, pragma := range []string{
+			"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)", "cache_size(-8000)",
+		} {
 			query.Add("_pragma", pragma)
 		}
 		u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}
@@ -84,9 +87,9 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 		return nil, errors.Join(unavailable(err), w.Close())
 	}
 	db := &DB{write: &prepared{DB: w}, read: &prepared{DB: r}, bell: newBell()}
-	db.delegated = newRemembered[delegatedKey, delegated](10_000)  // about 10 MB
-	db.pools = newRemembered[string, userpool.Pool](100)           // at most 13 MB, if each has a logo
-	db.clients = newRemembered[clientKey, userpool.Client](10_000) // about 20 MB
+	db.delegated = newRemembered(10_000, func(_ delegatedKey, d delegated) string { return d.grant.ID })                   // about 10 MB
+	db.pools = newRemembered(100, func(pool string, _ userpool.Pool) string { return pool })                               // at most 13 MB, if each has a logo
+	db.clients = newRemembered(10_000, func(k clientKey, _ userpool.Client) string { return clientSubject(k.pool, k.id) }) // about 20 MB
 	db.group.commit = db.commitGroup
 	return db.prepare(ctx, goose.DialectSQLite3)
 }

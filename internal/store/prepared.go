@@ -81,6 +81,7 @@ type txn struct {
 	topics []string      // on every replica
 	here   []string      // in this process only
 	noted  []audit.Entry // about what the changes brought with them
+	stale  staleAnswers  // that its commit makes useless
 }
 
 // compiled returns the text's statement in the transaction, or nil if it is not

@@ -40,6 +40,7 @@ func endGrants(ctx context.Context, tx *txn, p guard.Permit, where string, args 
 		` RETURNING `+strings.ReplaceAll(grantColumns, "g.", ""), args...) // SQLite knows no alias there
 	e := p.Entry()
 	for _, g := range ended {
+		tx.regrant(g.ID)
 		tx.noted = append(tx.noted, audit.Entry{
 			ID: name.NewID("aud"), Time: e.Time, RequestID: e.RequestID, Caller: e.Caller, Action: string(vault.ActionRevoked), Resource: vault.GrantResource(g.Pool, g.ID),
 			Provider: g.Provider, Scopes: g.Scopes.List(), Outcome: audit.Allowed, Reason: e.Reason,

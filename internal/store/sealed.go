@@ -97,6 +97,9 @@ func (s Keys) Reseal(ctx context.Context, p guard.Permit, pool string, version i
 				return err
 			}
 			done += int(n)
+			if c.table == "grants" {
+				tx.regrant(change.Place.Record)
+			}
 		}
 		return nil
 	})

@@ -24,9 +24,10 @@ func (db *DB) change(ctx context.Context, p guard.Permit, action guard.Action, r
 	if err := p.Check(action, r); err != nil {
 		return err
 	}
-	// Also after an error: a commit may have failed and happened all the same.
-	defer db.changed(r)
-	return db.transact(ctx, do, p.Entry())
+	return db.transact(ctx, func(ctx context.Context, tx *txn) error {
+		tx.touch(action, r)
+		return do(ctx, tx)
+	}, p.Entry())
 }
 
 // transact runs do, which may be nil, in a transaction, and appends the entries

@@ -179,6 +179,7 @@ func (s Vault) MoveLease(ctx context.Context, former, next vault.Lease) (bool, e
 // ReplaceTokens implements [vault.Store].
 func (s Vault) ReplaceTokens(ctx context.Context, p guard.Permit, g vault.Grant, l vault.Lease) error {
 	return s.DB.change(ctx, p, vault.ActionRefresh, vault.GrantResource(g.Pool, g.ID), func(ctx context.Context, tx *txn) error {
+		tx.regrant(g.ID)
 		return must(ctx, tx, vault.Changed(g.ID),
 			`UPDATE grants SET scopes = $1, state = $2, reason = $3, sealed = $4, expires = $5, refresh_expires = $6, due = $7, version = $8, updated = $9, lease_owner = '', lease_until = 0
 			 WHERE id = $10 AND version = $11 AND lease_owner = $12`,
@@ -194,8 +195,8 @@ func (s Vault) DueGrants(ctx context.Context, now, usedSince time.Time, limit in
 
 // Postpone implements [vault.Store].
 func (s Vault) Postpone(ctx context.Context, id string, version int64, due time.Time) error {
-	defer s.DB.delegated.changed()
 	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+		tx.regrant(id)
 		_, err := exec(ctx, tx, `UPDATE grants SET due = $1 WHERE id = $2 AND version = $3`, ms(due), id, version)
 		return err
 	})
@@ -203,8 +204,8 @@ func (s Vault) Postpone(ctx context.Context, id string, version int64, due time.
 
 // MarkUsed implements [vault.Store].
 func (s Vault) MarkUsed(ctx context.Context, ids []string, at time.Time) error {
-	defer s.DB.delegated.changed()
 	return s.DB.transact(ctx, func(ctx context.Context, tx *txn) error {
+		tx.regrant(ids...)
 		for _, id := range ids {
 			if _, err := exec(ctx, tx, `UPDATE grants SET used = $1 WHERE id = $2 AND used < $1`, ms(at), id); err != nil {
 				return err
@@ -216,6 +217,7 @@ func (s Vault) MarkUsed(ctx context.Context, ids []string, at time.Time) error {
 
 // putGrant creates g, or replaces version g.Version-1 of it.
 func putGrant(ctx context.Context, tx *txn, g vault.Grant) error {
+	tx.regrant(g.ID)
 	if g.Version > 1 {
 		return must(ctx, tx, vault.Changed(g.ID),
 			`UPDATE grants SET account_id = $1, account_name = $2, scopes = $3, state = $4, reason = $5, sealed = $6, expires = $7, refresh_expires = $8, due = $9, used = $10,
@@ -231,6 +233,7 @@ func putGrant(ctx context.Context, tx *txn, g vault.Grant) error {
 
 // putDelegation creates d, or replaces the scopes of the one that its workload has.
 func putDelegation(ctx context.Context, tx *txn, d vault.Delegation) error {
+	tx.regrant(d.GrantID)
 	_, err := exec(ctx, tx,
 		`INSERT INTO delegations (id, grant_id, pool, workload, scopes, created, updated) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		 ON CONFLICT (grant_id, pool, workload) DO UPDATE SET scopes = excluded.scopes, updated = excluded.updated`,

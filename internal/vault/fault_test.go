@@ -225,8 +225,7 @@ func (f full) Put(id string, content []byte) error {
 type subject struct {
 	user       name.User
 	id, family string
-	lost       int // families that the third party has lost
-	rotations  int // of those
+	former     []string // families that the third party has lost
 }
 
 // TestFaults has a third party and a store that fail in every known way, at
@@ -282,12 +281,27 @@ func TestFaults(t *testing.T) {
 				s.judge(t, u)
 			}
 		}
-		rotations, lost := 0, 0
-		for _, u := range users {
-			rotations, lost = rotations+u.rotations+s.party.Family(u.family).Rotations, lost+u.lost
-		}
-		t.Logf("%d faults (%v, store and journal %d): %d rotations; the third party itself lost %d grants, Deputy none", injected(), s.party.Injected(), storeFaults.Load(), rotations, lost)
+		t.Logf("%d faults (%v, store and journal %d): %s", injected(), s.party.Injected(), storeFaults.Load(), s.seen(users))
 	})
+}
+
+// seen tells what the third party has seen of all families there were.
+func (s *site) seen(users []*subject) string {
+	var all vendortest.Family
+	lost, wrongly := 0, 0
+	for _, u := range users {
+		lost += len(u.former)
+		for _, id := range append(u.former, u.family) {
+			f := s.party.Family(id)
+			all.Requests, all.Rotations, all.TooEarly = all.Requests+f.Requests, all.Rotations+f.Rotations, all.TooEarly+f.TooEarly
+			all.UsedTwice += f.UsedTwice + f.TooSoon
+			if id != u.family && !f.Lost {
+				wrongly++
+			}
+		}
+	}
+	return fmt.Sprintf("%d requests for refreshes, %d rotations; grants lost: %d by the third party, %d by Deputy; refresh tokens used twice: %d; refreshes beyond one per expiry: %d",
+		all.Requests, all.Rotations, lost-wrongly, wrongly, all.UsedTwice, all.TooEarly)
 }
 
 // everybody has two callers in different replicas ask for each grant, all at
@@ -367,7 +381,6 @@ func (s *site) judge(t *testing.T, u *subject) {
 	if !f.Lost {
 		t.Errorf("%s was lost (%s), although the third party had delivered everything: %+v", u.id, g.Reason, f)
 	}
-	u.lost++
-	u.rotations += f.Rotations
+	u.former = append(u.former, u.family)
 	u.id, u.family = s.authorize(t, u.user, g)
 }

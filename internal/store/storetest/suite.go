@@ -51,10 +51,12 @@ func Run(t *testing.T, open Open) {
 		{"EndDuringConsent", testEndDuringConsent},
 		{"Authorizations", testAuthorizations},
 		{"CompleteIsAtomic", testCompleteIsAtomic},
+		{"ProviderChangedMeanwhile", testProviderChangedMeanwhile},
 		{"AdvanceConcurrent", testAdvanceConcurrent},
 		{"BellIsHeardEverywhere", testBell},
 		{"ConsentDevices", testConsentDevices},
 		{"Trials", testTrials},
+		{"NothingOutdated", testNothingOutdated},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
 	}
