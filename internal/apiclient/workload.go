@@ -25,6 +25,7 @@ type Agent struct {
 	Reason    string    `json:"reason"` // why it is in this state
 	Since     time.Time `json:"since"`  // when the state began
 	Restarts  int       `json:"restarts"`
+	Serving   int64     `json:"serving"`   // the version before, while it takes the requests; 0 = this one, or none
 	Endpoint  string    `json:"endpoint"`  // the service endpoint, without /invoke
 	UpdatedAt time.Time `json:"updatedAt"` // when this version was deployed
 

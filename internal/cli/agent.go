@@ -34,8 +34,12 @@ func (a oneAgent) find() (*apiclient.Client, string, error) {
 func printAgent(o output, a apiclient.Agent) error {
 	return o.print(a, func(w io.Writer) error {
 		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+		serving := ""
+		if a.Serving != 0 {
+			serving = fmt.Sprintf("version %d, until this one is ready", a.Serving)
+		}
 		for _, r := range [][2]string{
-			{"agent", a.Pool + "/" + a.Name}, {"workload", a.Workload}, {"version", fmt.Sprint(a.Version)}, {"desired", a.Desired}, {"state", a.State}, {"reason", a.Reason},
+			{"agent", a.Pool + "/" + a.Name}, {"workload", a.Workload}, {"version", fmt.Sprint(a.Version)}, {"desired", a.Desired}, {"state", a.State}, {"reason", a.Reason}, {"requests go to", serving},
 			{"restarts", fmt.Sprint(a.Restarts)}, {"deployed", shortTime(a.UpdatedAt)}, {"lets in", strings.Join(a.Inbound, ", ")}, {"speaks", strings.Join(a.Protocols, ", ")}, {"Service endpoint", a.Endpoint},
 		} {
 			if r[1] == "" {

@@ -41,6 +41,7 @@ type Status struct {
 	NextTry  time.Time // in Backoff: when it is tried again
 	Restarts int       // how often this version was started again
 	URL      string    // where the agent listens, in Ready
+	Next     *Status   // of the version that is to replace this one, until it is ready; nil if there is none
 }
 
 // Config says what a fleet is made of. Zero durations take the default.
@@ -56,6 +57,7 @@ type Config struct {
 	Now              func() time.Time // nil means time.Now
 
 	StartTimeout time.Duration // until an agent must be healthy; 30 s
+	DrainTimeout time.Duration // until a replaced version is stopped although requests to it are not answered; 5 min
 	StopTimeout  time.Duration // until an agent that ignores the request to end is killed; 10 s
 	ProbeEvery   time.Duration // between health checks; 10 s
 	Resync       time.Duration // between looks into the store without a call of Wake; 30 s
@@ -69,7 +71,7 @@ func (c Config) withDefaults() Config {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&c.StartTimeout, 30 * time.Second}, {&c.StopTimeout, 10 * time.Second}, {&c.ProbeEvery, 10 * time.Second},
+		{&c.StartTimeout, 30 * time.Second}, {&c.DrainTimeout, 5 * time.Minute}, {&c.StopTimeout, 10 * time.Second}, {&c.ProbeEvery, 10 * time.Second},
 		{&c.Resync, 30 * time.Second}, {&c.TokenLife, attest.MaxLaunchLife}, {&c.BackoffMin, 500 * time.Millisecond},
 		{&c.BackoffMax, time.Minute},
 	} {
@@ -91,6 +93,7 @@ type Fleet struct {
 	mu      sync.Mutex
 	runners map[name.Workload]*runner
 	live    map[string]bool // launch ids
+	paths   map[string]bool // of launch files that are in use
 	changed chan struct{}   // closed and replaced when any status changes
 }
 
@@ -98,7 +101,7 @@ type Fleet struct {
 func New(c Config) *Fleet {
 	return &Fleet{
 		config: c.withDefaults(), wake: make(chan struct{}, 1),
-		runners: map[name.Workload]*runner{}, live: map[string]bool{}, changed: make(chan struct{}),
+		runners: map[name.Workload]*runner{}, live: map[string]bool{}, paths: map[string]bool{}, changed: make(chan struct{}),
 	}
 }
 
@@ -151,13 +154,13 @@ func (f *Fleet) reconcile(ctx context.Context, running *sync.WaitGroup) error {
 			continue
 		}
 		// A different time of creation is a different agent of the same name.
-		if r.removed || r.agent.Version != a.Version || !r.agent.CreatedAt.Equal(a.CreatedAt) {
-			r.wish(a, false)
+		if last := r.latest(); r.removed || last.Version != a.Version || !last.CreatedAt.Equal(a.CreatedAt) {
+			f.wish(ctx, running, r, a, false)
 		}
 	}
 	for w, r := range f.runners {
 		if !there[w] && !r.removed {
-			r.wish(r.agent, true)
+			f.wish(ctx, running, r, r.agent, true)
 		}
 	}
 	return nil
@@ -172,7 +175,7 @@ func (f *Fleet) Lookup(w name.Workload) (agent.Agent, Status, error) {
 	if !ok || r.removed {
 		return agent.Agent{}, Status{}, agent.NotFound(w.Pool, w.Name)
 	}
-	return r.agent, r.status, nil
+	return r.agent, r.view(), nil
 }
 
 // Statuses returns the statuses of a pool's agents, of all for "", in order of
@@ -183,7 +186,7 @@ func (f *Fleet) Statuses(pool string) []Status {
 	list := []Status{}
 	for w, r := range f.runners {
 		if pool == "" || pool == w.Pool {
-			list = append(list, r.status)
+			list = append(list, r.view())
 		}
 	}
 	slices.SortFunc(list, func(a, b Status) int { return strings.Compare(a.Workload.String(), b.Workload.String()) })
@@ -203,8 +206,14 @@ func (f *Fleet) Wait(ctx context.Context, w name.Workload) (Status, error) {
 		f.mu.Lock()
 		changed := f.changed
 		var s Status
-		if r, ok := f.runners[w]; ok && r.status.Version >= a.Version {
+		if r, ok := f.runners[w]; ok && r.latest().Version >= a.Version {
 			s = r.status
+			if r.successor != nil {
+				s = r.successor.status
+			}
+			if s.Version < a.Version {
+				s = Status{} // of the version before, for another moment
+			}
 		}
 		f.mu.Unlock()
 		switch s.State {

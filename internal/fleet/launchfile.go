@@ -2,12 +2,14 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/attest"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/spool"
 )
 
@@ -20,18 +22,42 @@ type launchFile struct {
 	done   chan struct{}
 }
 
+// launchDir returns where an agent's launch files are.
+func (f *Fleet) launchDir(w name.Workload) string { return filepath.Join(f.config.Dir, w.Pool, w.Name) }
+
+// takePath returns launch.jwt, or launch-2.jwt and so on while versions of an agent
+// run beside each other. Names come again, so that files which a killed Deputy left
+// do not add up.
+func (f *Fleet) takePath(dir string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	path := filepath.Join(dir, "launch.jwt")
+	for i := 2; f.paths[path]; i++ {
+		path = filepath.Join(dir, fmt.Sprintf("launch-%d.jwt", i))
+	}
+	f.paths[path] = true
+	return path
+}
+
+func (f *Fleet) givePath(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.paths, path)
+}
+
 // newLaunchFile writes the file and keeps it fresh until remove. From here until
 // then the launch is live.
 func (f *Fleet) newLaunchFile(launch attest.Launch) (*launchFile, error) {
-	dir := filepath.Join(f.config.Dir, launch.Workload.Pool, launch.Workload.Name)
+	dir := f.launchDir(launch.Workload)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "launch_file", "the launch file's directory cannot be made").WithFix("check rights and space of the data directory")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &launchFile{fleet: f, launch: launch, path: filepath.Join(dir, "launch.jwt"), stop: cancel, done: make(chan struct{})}
+	l := &launchFile{fleet: f, launch: launch, path: f.takePath(dir), stop: cancel, done: make(chan struct{})}
 	expires, err := l.write()
 	if err != nil {
 		cancel()
+		f.givePath(l.path)
 		return nil, err
 	}
 	f.setLive(launch.ID, true)
@@ -86,6 +112,7 @@ func (l *launchFile) remove() {
 	l.fleet.setLive(l.launch.ID, false)
 	l.stop()
 	<-l.done
+	defer l.fleet.givePath(l.path)
 	if err := os.Remove(l.path); err != nil {
 		l.fleet.config.Log.Warn("launch file is left", "agent", l.launch.Workload.String(), "err", err)
 	}

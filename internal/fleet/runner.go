@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/agent"
@@ -23,19 +24,27 @@ const (
 	maxReasonBytes = 8 << 10
 )
 
-// runner brings one agent from state to state, in one goroutine. The fleet's
+// runner brings one agent, or one version of it beside another, from state to
+// state, in one goroutine. The fleet's
 // mutex guards its fields; only run writes status.
 type runner struct {
 	fleet   *Fleet
 	w       name.Workload
 	agent   agent.Agent   // the version that is wanted
 	removed bool          // no version is wanted any more
-	changed chan struct{} // closed and replaced by wish
+	changed chan struct{} // closed and replaced by wish and retire
 	status  Status
+
+	successor  *runner       // is to replace this one; not ready yet
+	companions []*runner     // retired, may not have ended yet
+	retired    bool          // replaced, or not needed any more
+	hurried    bool          // retired, and requests are not waited for
+	inUse      int           // requests that were sent to it
+	ended      chan struct{} // closed when run has returned
 }
 
 func newRunner(f *Fleet, a agent.Agent) *runner {
-	r := &runner{fleet: f, w: a.Workload(), agent: a, changed: make(chan struct{})}
+	r := &runner{fleet: f, w: a.Workload(), agent: a, changed: make(chan struct{}), ended: make(chan struct{})}
 	r.status = Status{Workload: r.w, Version: a.Version, State: Stopped, Reason: "the runtime has just learned of it", Since: f.config.Now().UTC()}
 	if a.Desired == agent.Running {
 		r.status.State = Building
@@ -68,12 +77,16 @@ func (r *runner) set(change Status) {
 		change.Restarts += r.status.Restarts
 	}
 	r.status = change
+	if change.State == Ready {
+		r.takeOver()
+	}
 	f.announce()
 	f.mu.Unlock()
 	f.config.Log.Info("agent state", "agent", r.w.String(), "version", change.Version, "state", string(change.State), "reason", change.Reason)
 }
 
 func (r *runner) run(ctx context.Context) {
+	defer close(r.ended)
 	attempts := 0 // failures in a row
 	var version int64
 	for {
@@ -84,6 +97,8 @@ func (r *runner) run(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			r.set(Status{Version: a.Version, State: Stopped, Reason: "the runtime is shutting down"})
+			return
+		case r.isRetired():
 			return
 		case removed:
 			if r.forget(ctx) {
@@ -151,10 +166,17 @@ func (r *runner) pause(attempts int) time.Duration {
 // forget removes the runner and what the driver keeps about its agent, and
 // reports true, unless the agent is wanted again meanwhile.
 func (r *runner) forget(ctx context.Context) bool {
-	if err := r.fleet.config.Driver.Remove(ctx, r.w); err != nil {
-		r.fleet.config.Log.Warn("files of a deleted agent are left", "agent", r.w.String(), "err", err)
-	}
 	f := r.fleet
+	f.mu.Lock()
+	companions := r.companions
+	r.companions = nil
+	f.mu.Unlock()
+	for _, c := range companions {
+		<-c.ended // within StopTimeout: they were told to hurry
+	}
+	if err := errors.Join(f.config.Driver.Remove(ctx, r.w), os.RemoveAll(f.launchDir(r.w))); err != nil {
+		f.config.Log.Warn("files of a deleted agent are left", "agent", r.w.String(), "err", err)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !r.removed {
@@ -165,11 +187,11 @@ func (r *runner) forget(ctx context.Context) bool {
 	return true
 }
 
-// once builds the agent, starts it, and watches it until it ends, or until ctx is
+// once builds the agent, starts it, and watches it until it ends, or until life is
 // done or the wish changed. It returns how long the agent was ready and why it
 // is not any more.
-func (r *runner) once(ctx context.Context, a agent.Agent, changed <-chan struct{}) (lasted time.Duration, err error) {
-	ctx, cancel := context.WithCancel(ctx)
+func (r *runner) once(life context.Context, a agent.Agent, changed <-chan struct{}) (lasted time.Duration, err error) {
+	ctx, cancel := context.WithCancel(life)
 	defer cancel()
 	go func() {
 		select {
@@ -201,6 +223,9 @@ func (r *runner) once(ctx context.Context, a agent.Agent, changed <-chan struct{
 	}
 	since := f.config.Now()
 	err = r.watch(ctx, a, instance)
+	if r.isRetired() {
+		r.drain(life, instance)
+	}
 	return f.config.Now().Sub(since), err
 }
 
@@ -231,6 +256,9 @@ func (r *runner) awaitHealth(ctx context.Context, instance Instance) error {
 	defer deadline.Stop()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := probe(ctx, instance)
+		if err == nil && isClosed(instance.Done()) {
+			return ended(instance) // health is what lets it replace another one
+		}
 		if err == nil || fault.Is(err, fault.Conflict) {
 			return err
 		}

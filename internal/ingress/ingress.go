@@ -27,6 +27,9 @@ import (
 // cause it.
 type Fleet interface {
 	Lookup(w name.Workload) (agent.Agent, fleet.Status, error)
+	// Enter returns the status for one request, for whose time the agent is not
+	// replaced.
+	Enter(w name.Workload) (s fleet.Status, leave func(), err error)
 }
 
 // Verifier checks a user's token against the issuer with a discovery URL.
@@ -214,7 +217,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		// A stream stays in forward for long: what is needed before must not wait below it on the stack.
 		if p, ok := h.letIn(q, protocol); ok {
-			defer h.leave(q)
+			defer p.leave()
 			h.forward(q, p)
 		}
 	}
@@ -236,11 +239,11 @@ func (h *Handler) ping(q *request) {
 // letIn lets a request in, if it may, and reports whether it does; if not, the
 // request is answered. The order matters: a stranger learns nothing about an
 // agent, and costs nothing, before he is known. Whoever is let in leaves by
-// [Handler.leave].
+// passage.leave.
 func (h *Handler) letIn(q *request, protocol agent.Protocol) (passage, bool) {
 	ctx := q.in.Context()
 	decision := Decision{Workload: q.workload, Protocol: protocol}
-	status, err := h.admit(q, &decision)
+	err := h.admit(q, &decision)
 	if err != nil {
 		if q.known && refusal(err) {
 			h.recordRefusal(ctx, decision, err)
@@ -248,21 +251,32 @@ func (h *Handler) letIn(q *request, protocol agent.Protocol) (passage, bool) {
 		h.refuse(q, err)
 		return passage{}, false
 	}
+	status, finished, err := h.config.Fleet.Enter(q.workload)
+	if err != nil { // deleted in between
+		h.refuse(q, err)
+		return passage{}, false
+	}
 	if status.State != fleet.Ready {
+		finished()
 		h.notReady(q, status)
 		return passage{}, false
 	}
 	if err := h.enter(q); err != nil {
+		finished()
 		h.refuse(q, err)
 		return passage{}, false
+	}
+	leave := func() {
+		h.leave(q)
+		finished()
 	}
 	p, err := h.pass(q, decision)
 	if err != nil {
-		h.leave(q)
+		leave()
 		h.refuse(q, err)
 		return passage{}, false
 	}
-	p.base = status.URL
+	p.base, p.leave = status.URL, leave
 	return p, true
 }
 
@@ -273,6 +287,7 @@ type passage struct {
 	caller string    // whom sessions belong to
 	wat    secret.Text
 	body   []byte
+	leave  func() // when the request is over
 }
 
 // pass records that a request is let in, and gets what it needs for that.
@@ -296,41 +311,41 @@ func (h *Handler) pass(q *request, d Decision) (passage, error) {
 }
 
 // admit finds the agent and out who is calling, and whether he may.
-func (h *Handler) admit(q *request, d *Decision) (fleet.Status, error) {
-	a, status, missing := h.config.Fleet.Lookup(q.workload)
+func (h *Handler) admit(q *request, d *Decision) error {
+	a, _, missing := h.config.Fleet.Lookup(q.workload)
 	q.known, q.inbound = missing == nil, a.Definition.Inbound
 	shown, err := q.credential()
 	if err != nil {
-		return status, err
+		return err
 	}
 	if missing != nil {
 		if shown == "" {
 			// As at an agent that is there and not open to everybody.
-			return status, noToken()
+			return noToken()
 		}
-		return status, missing
+		return missing
 	}
 	if err := h.authenticate(q, shown, d); err != nil {
-		return status, err
+		return err
 	}
 	q.payer = payer(q, *d)
 	if err := h.paced(q); err != nil {
-		return status, err
+		return err
 	}
 	var offered bool
 	if q.path, offered = a.Definition.Paths.Of(d.Protocol); !offered {
-		return status, fault.New(fault.NotFound, "protocol_not_offered", "this agent does not speak %s", d.Protocol).
+		return fault.New(fault.NotFound, "protocol_not_offered", "this agent does not speak %s", d.Protocol).
 			WithFix("its runtime_paths in agentkit.yaml say what it speaks")
 	}
 	switch {
 	case q.route == routeCard:
 		q.path = cardPath
 	case q.route == routeMCP:
-		return status, h.openSession(q, d.caller())
+		return h.openSession(q, d.caller())
 	case q.route == routeSocket && !isWebSocket(q.in.Header):
-		return status, errNoWebSocket
+		return errNoWebSocket
 	}
-	return status, nil
+	return nil
 }
 
 // refusal reports whether err is a judgement on the request, not a failure of

@@ -30,6 +30,7 @@ type agentJSON struct {
 	Since     *time.Time    `json:"since,omitempty"`
 	NextTry   *time.Time    `json:"nextTry,omitempty"`
 	Restarts  int           `json:"restarts"`
+	Serving   int64         `json:"serving,omitempty" doc:"The version before, which takes the requests until this one is ready"`
 	Endpoint  string        `json:"endpoint,omitempty" doc:"Service endpoint; append /invoke"`
 	Inbound   []string      `json:"inbound,omitempty" doc:"Who is let in: custom_jwt, key_auth, none (everybody)"`
 	Protocols []string      `json:"protocols,omitempty" doc:"How it is talked to below its endpoint: invoke, websocket (/ws), a2a, mcp"`
@@ -52,6 +53,9 @@ func (a *API) agent(v agent.Agent) agentJSON {
 	shown.Endpoint = a.IngressURL + "/agents/" + v.Pool + "/" + v.Name
 	// An agent that the fleet has not seen yet has no state yet.
 	if _, s, err := a.Fleet.Lookup(v.Workload()); err == nil {
+		if s.Next != nil {
+			shown.Serving, s = s.Version, *s.Next
+		}
 		shown.State, shown.Reason, shown.Since, shown.NextTry, shown.Restarts = s.State, s.Reason, optional(s.Since), optional(s.NextTry), s.Restarts
 	}
 	return shown

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,21 +83,34 @@ func (d *Driver) build(ctx context.Context, a agent.Agent, kind kind, isDir bool
 	if err := os.Rename(work, dir); err != nil {
 		return unwritable(err)
 	}
-	d.dropOtherBuilds(dir)
+	d.dropOldBuilds(dir)
 	return nil
 }
 
-// dropOtherBuilds deletes the programs of earlier versions: none of them runs.
-func (d *Driver) dropOtherBuilds(present string) {
+// keptBuilds is how many programs of an agent are kept: a version serves until a
+// newer one is healthy, and some never are.
+const keptBuilds = 5
+
+// dropOldBuilds deletes all programs but the last ones.
+func (d *Driver) dropOldBuilds(present string) {
 	entries, err := os.ReadDir(filepath.Dir(present))
 	if err != nil {
 		return
 	}
+	type build struct {
+		path string
+		made time.Time
+	}
+	var builds []build
 	for _, e := range entries {
-		if e.Name() != filepath.Base(present) {
-			if err := os.RemoveAll(filepath.Join(filepath.Dir(present), e.Name())); err != nil {
-				d.Log.Warn("an old build is left", "err", err)
-			}
+		if info, err := e.Info(); err == nil {
+			builds = append(builds, build{filepath.Join(filepath.Dir(present), e.Name()), info.ModTime()})
+		}
+	}
+	slices.SortFunc(builds, func(a, b build) int { return b.made.Compare(a.made) })
+	for _, old := range builds[min(keptBuilds, len(builds)):] {
+		if err := os.RemoveAll(old.path); err != nil {
+			d.Log.Warn("an old build is left", "err", err)
 		}
 	}
 }

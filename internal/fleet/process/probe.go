@@ -38,11 +38,11 @@ func newProber(port int) *prober {
 	}
 }
 
-// probe asks /ping and, if there is no such route, /health. An agent that has
-// neither is healthy while it answers HTTP: some servers of the original kit have
+// probe asks the routes that agents have for it, in the order of their custom, until
+// one of them is there. An agent that has none is healthy while it answers HTTP: some servers of the original kit have
 // none.
 func (p *prober) probe(ctx context.Context, pgid int) error {
-	for _, path := range []string{"/ping", "/health"} {
+	for _, path := range []string{"/ping", "/health", "/readiness", "/liveness"} {
 		there, err := p.ask(ctx, path)
 		if err != nil {
 			return err
