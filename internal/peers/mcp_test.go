@@ -26,7 +26,7 @@ func TestMCP(t *testing.T) {
 	const agent = "/agents/default/tools"
 	c, _ := w.client(userpool.Public, func(c *userpool.Client) { c.Audiences = []string{w.Ingress + agent} })
 	w.deployTools(c)
-	second := *w
+	second := &world{Replica: w.Replica, t: w.t, pools: w.pools, guard: w.guard}
 	second.user = userpool.User{ID: "usr_lisi", Pool: pool, UserName: "lisi", PasswordHash: w.user.PasswordHash, CreatedAt: w.now()}
 	w.must(w.pools.CreateUser(t.Context(), w.permit(userpool.ActionCreateUser, second.user.Resource()), second.user))
 
