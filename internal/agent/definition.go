@@ -22,6 +22,7 @@ type Definition struct {
 	LaunchType       LaunchType  `json:"launchType"`
 	Env              Environment `json:"env,omitempty"`
 	Inbound          Inbound     `json:"inbound"`
+	Paths            Paths       `json:"paths,omitempty"`
 }
 
 // Language is the programming language that an agent is written in.
@@ -42,13 +43,6 @@ const (
 	Hybrid LaunchType = "hybrid"
 	Cloud  LaunchType = "cloud"
 )
-
-// Inbound says whose requests are let in to the agent: those that carry a JWT
-// of the issuer with this discovery URL.
-type Inbound struct {
-	DiscoveryURL   string   `json:"discoveryUrl"`
-	AllowedClients []string `json:"allowedClients"` // empty: any client of the issuer
-}
 
 // Environment is the variables that an agent gets besides those of the runtime.
 // People put keys into it in spite of the warning, so it prints its names only.

@@ -29,6 +29,8 @@ func commonFields() section {
 func inboundFields() section {
 	return section{
 		"runtime_envs": "", "runtime_auth_type": "", "runtime_jwt_discovery_url": "", "runtime_jwt_allowed_clients": "",
+		// Ours:
+		"runtime_jwt_allowed_audiences": "", "runtime_jwt_required_scopes": "", "runtime_jwt_required_claims": "", "runtime_paths": "",
 	}
 }
 
@@ -56,8 +58,8 @@ func hybridFields() section {
 		"runtime_id": byTool, "ve_runtime_id": byTool,
 		"runtime_name": "the agent is called common.agent_name", "ve_runtime_name": "the agent is called common.agent_name",
 		"runtime_role_name":   "an agent gets a workload identity here, not a cloud role",
-		"runtime_apikey_name": byTool,
-		"runtime_apikey":      "this file holds a key in clear text, which Deputy does not use: remove it here and revoke it there",
+		"runtime_apikey_name": "an agent has as many keys as it needs, each with a name: deputy agent-key create",
+		"runtime_apikey":      "this file holds a key in clear text, which Deputy does not use: remove it here and revoke it there; deputy agent-key create makes one",
 		"runtime_endpoint":    byTool,
 		"runtime_bindings":    "Deputy has no memory, knowledge, tool or MCP tool sets to bind",
 		"runtime_network":     noCloud,

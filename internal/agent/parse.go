@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/netip"
-	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -25,7 +23,6 @@ const MaxDefinition = 256 << 10
 const (
 	maxVariables     = 256
 	maxVariableBytes = 32 << 10
-	maxClients       = 100
 )
 
 // Parse reads an agentkit.yaml. It returns what Deputy uses of it and a warning
@@ -204,6 +201,9 @@ func (p *parser) definition(root *yaml.Node) (Definition, error) {
 	if d.Inbound, err = p.inbound(launch, d.LaunchType); err != nil {
 		return d, err
 	}
+	if d.Paths, err = paths(launch["runtime_paths"].orNull()); err != nil {
+		return d, err
+	}
 	d.Env = Environment{}
 	for _, from := range []map[string]entry{common, launch} { // the later one wins
 		if envs, ok := from["runtime_envs"]; ok {
@@ -306,82 +306,6 @@ func (e entry) orNull() entry {
 		e.value = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 	}
 	return e
-}
-
-func (p *parser) inbound(f map[string]entry, launch LaunchType) (Inbound, error) {
-	in := Inbound{AllowedClients: []string{}}
-	at := "launch_types." + string(launch) + "."
-	var kind string
-	if err := scalar(f, "runtime_auth_type", &kind); err != nil {
-		return in, err
-	}
-	switch kind {
-	case "custom_jwt":
-	case "":
-		return in, missing(at+"runtime_auth_type", "runtime_auth_type: custom_jwt, so that it is known whom to let in")
-	case "key_auth":
-		return in, f["runtime_auth_type"].fault("agentkit_unsupported", "inbound authentication key_auth is not supported yet").
-			WithFix("use custom_jwt with runtime_jwt_discovery_url: an API key does not say which user is calling")
-	default:
-		_, err := choice(f["runtime_auth_type"], kind, "custom_jwt", "key_auth")
-		return in, err
-	}
-	if err := scalar(f, "runtime_jwt_discovery_url", &in.DiscoveryURL); err != nil {
-		return in, err
-	}
-	if in.DiscoveryURL == "" {
-		return in, missing(at+"runtime_jwt_discovery_url", "the discovery URL of the issuer whose users may call the agent")
-	}
-	if err := checkDiscovery(in.DiscoveryURL); err != "" {
-		return in, f["runtime_jwt_discovery_url"].fault("agentkit_invalid", "the discovery URL %s", err).
-			WithFix("use https://…/.well-known/openid-configuration (http on the loopback interface only)")
-	}
-	return in, p.clients(f["runtime_jwt_allowed_clients"].orNull(), at, f["runtime_jwt_discovery_url"].line, &in)
-}
-
-func (p *parser) clients(e entry, at string, line int, in *Inbound) error {
-	if !e.null() {
-		line = e.line
-		if e.value.Kind != yaml.SequenceNode {
-			return e.fault("agentkit_invalid", "%s must be a list of client ids", e.path)
-		}
-		for _, n := range e.value.Content {
-			n = follow(n)
-			if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || strings.TrimSpace(n.Value) == "" || len(n.Value) > 255 {
-				// An empty id would be equal to the missing client id of a token.
-				return entry{e.path, n, n.Line}.fault("agentkit_invalid", "%s holds something that is no client id", e.path)
-			}
-			in.AllowedClients = append(in.AllowedClients, n.Value)
-		}
-		if len(in.AllowedClients) > maxClients {
-			return e.fault("agentkit_invalid", "%s has more than %d entries", e.path, maxClients)
-		}
-	}
-	if len(in.AllowedClients) == 0 {
-		p.warn(at+"runtime_jwt_allowed_clients", line, "no client is named, so every client of the issuer is let in")
-	}
-	return nil
-}
-
-// checkDiscovery returns what is wrong with a discovery URL, or "".
-func checkDiscovery(s string) string {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Opaque != "" {
-		return "is not an absolute URL"
-	}
-	host := u.Hostname()
-	ip, ipErr := netip.ParseAddr(host)
-	loopback := host == "localhost" || (ipErr == nil && ip.IsLoopback())
-	switch {
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
-		return "has a user, a query or a fragment"
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback):
-		return "is not an https URL"
-	case !strings.Contains(u.Path, "/.well-known/openid-configuration") && !strings.Contains(u.Path, "/.well-known/oauth-authorization-server"):
-		return "is not that of a discovery document"
-	default:
-		return ""
-	}
 }
 
 // scalar stores the text of a field, if it is there.

@@ -104,7 +104,6 @@ func TestParseRefuses(t *testing.T) {
 		"unknown launch type":    {common("agent_name: a, entry_point: a.go, launch_type: moon"), "agentkit_invalid", "use one of cloud, hybrid, local"},
 		"no auth type":           {inbound("runtime_envs: {}"), "agentkit_missing_field", "custom_jwt"},
 		"no launch block":        {head, "agentkit_missing_field", "launch_types.local.runtime_auth_type"},
-		"key_auth":               {inbound("runtime_auth_type: key_auth"), "agentkit_unsupported", "custom_jwt"},
 		"unknown auth type":      {inbound("runtime_auth_type: custom_jwd"), "agentkit_invalid", "did you mean custom_jwt?"},
 		"no discovery URL":       {inbound("runtime_auth_type: custom_jwt"), "agentkit_missing_field", "runtime_jwt_discovery_url"},
 		"http elsewhere":         {jwt("http://id.example/.well-known/openid-configuration"), "agentkit_invalid", "not an https URL"},
@@ -185,7 +184,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if d.Name == "" || d.EntryPoint == "" || d.Inbound.DiscoveryURL == "" || strings.HasPrefix(d.EntryPoint, "..") {
+		if d.Name == "" || d.EntryPoint == "" || d.Inbound.DiscoveryURL == "" && !d.Inbound.APIKeys && !d.Inbound.Open || strings.HasPrefix(d.EntryPoint, "..") {
 			t.Errorf("accepted %+v", d)
 		}
 		for variable := range d.Env {

@@ -32,6 +32,9 @@ type Agent struct {
 	Workload string         `json:"workload"` // SPIFFE ID
 	Desired  string         `json:"desired"`  // "running" or "stopped"
 	Warnings []AgentWarning `json:"warnings,omitempty"`
+
+	Inbound   []string `json:"inbound,omitempty"`   // who is let in: "custom_jwt", "key_auth", "none"
+	Protocols []string `json:"protocols,omitempty"` // how it is talked to: "invoke", "websocket", "a2a", "mcp"
 }
 
 // AgentWarning says of a field of an agent's definition that it is not used, and

@@ -87,7 +87,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	a := consent.Authorization{ID: "auth_1", Pool: "default", Provider: "feishu", Workload: agentA, User: zhang, State: consent.Pending, LinkHash: "h", Sealed: []byte{1}, Version: 1}
 	must(t, flow.Store.BeginAuthorization(ctx, storetest.Permit(t, consent.ActionBegin, a.Resource()), a))
-	a.State, a.Version = consent.Completed, 2
+	a.State, a.Version, a.ProviderVersion = consent.Completed, 2, 1
 	must(t, flow.Store.Complete(ctx, storetest.Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, a, w.grant,
 		vault.Delegation{ID: "dlg_1", GrantID: w.grant.ID, Workload: agentA, Scopes: scopes(t, "read", "write")}))
 	return w

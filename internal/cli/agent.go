@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/deputy-id/deputy/internal/apiclient"
@@ -39,7 +40,7 @@ func printAgent(o output, a apiclient.Agent) error {
 		}
 		for _, r := range [][2]string{
 			{"agent", a.Pool + "/" + a.Name}, {"workload", a.Workload}, {"version", fmt.Sprint(a.Version)}, {"desired", a.Desired}, {"state", a.State}, {"reason", a.Reason}, {"requests go to", serving},
-			{"restarts", fmt.Sprint(a.Restarts)}, {"deployed", shortTime(a.UpdatedAt)}, {"Service endpoint", a.Endpoint},
+			{"restarts", fmt.Sprint(a.Restarts)}, {"deployed", shortTime(a.UpdatedAt)}, {"lets in", strings.Join(a.Inbound, ", ")}, {"speaks", strings.Join(a.Protocols, ", ")}, {"Service endpoint", a.Endpoint},
 		} {
 			if r[1] == "" {
 				continue

@@ -37,6 +37,7 @@ type commands struct {
 	Start      startCommand      `cmd:"" help:"Start an agent, or start it again."`
 	Stop       stopCommand       `cmd:"" help:"Stop an agent."`
 	Destroy    destroyCommand    `cmd:"" help:"Stop an agent and delete it."`
+	AgentKey   agentKeyCommand   `cmd:"" name:"agent-key" help:"Keys with which programs call an agent."`
 	Pool       poolCommand       `cmd:"" help:"User pools: settings, looks, signing keys."`
 	User       userCommand       `cmd:"" help:"Users of a user pool."`
 	Group      groupCommand      `cmd:"" help:"Groups of a user pool."`

@@ -20,7 +20,7 @@ type invokeCommand struct {
 	oneAgent
 	Prompt    string `help:"What to say to the agent." short:"p" xor:"what" required:"" placeholder:"TEXT"`
 	Body      string `help:"File with the request's JSON, in place of a prompt; - is standard input." xor:"what" required:"" placeholder:"FILE"`
-	UserToken string `help:"File with the access token of the user who asks; deputy login-test --show-token shows one." required:"" placeholder:"FILE"`
+	UserToken string `help:"File with the access token of the user who asks, or a key of the agent; deputy login-test --show-token shows a token." required:"" placeholder:"FILE"`
 	Session   string `help:"Name of the conversation, to go on with it." placeholder:"NAME"`
 	Raw       bool   `help:"Show the answer as it comes over the wire."`
 }

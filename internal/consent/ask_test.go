@@ -11,8 +11,10 @@ import (
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/store/storetest"
+	"github.com/deputy-id/deputy/internal/vendor"
 	"github.com/deputy-id/deputy/internal/workload"
 )
 
@@ -45,6 +47,31 @@ func TestMoreThanTheGrantHas(t *testing.T) {
 	_, a := w.found(agentA, zhang)
 	if g.Scopes.String() != "read write" || a.Scopes.String() != "read" || b.Scopes.String() != "write" || g.Version != 2 {
 		t.Errorf("granted %q, delegated %q and %q, version %d", g.Scopes, a.Scopes, b.Scopes, g.Version)
+	}
+}
+
+// TestMoreThanTheGrantHasWhereGrantsAddUp asks for what is new only, and for what
+// makes there be a refresh token: the third party's answer has the rest.
+func TestMoreThanTheGrantHasWhereGrantsAddUp(t *testing.T) {
+	w := newWorld(t)
+	var err error
+	w.flow.Providers.Catalogue, err = w.flow.Providers.Catalogue.With([]byte("vendors:\n  heap: {extends: custom, cumulative: true, refreshScope: later}\n"))
+	must(t, err)
+	_, err = w.flow.Providers.Update(t.Context(), operator, "default", "party", provider.Settings{Vendor: "heap", ClientID: "cli_1", Endpoints: vendor.Endpoints{
+		Authorization: w.party.URL + "/authorize", Token: w.party.URL + "/token", UserInfo: w.party.URL + "/me",
+	}})
+	must(t, err)
+	w.says(`{"access_token":"at_1","refresh_token":"rt_1","scope":"later read"}`)
+	w.given(agentA, zhang, "read", "later")
+	if got := w.sent(w.begin(agentB, zhang, consent.KindGrant, "write"), zhang).Get("scope"); got != "later write" {
+		t.Errorf("the third party is asked for %q", got)
+	}
+	w.says(`{"access_token":"at_2","refresh_token":"rt_2","scope":"admin later read write"}`)
+	w.given(agentB, zhang, "write")
+	g, b := w.found(agentB, zhang)
+	_, a := w.found(agentA, zhang)
+	if g.Scopes.String() != "admin later read write" || a.Scopes.String() != "later read" || b.Scopes.String() != "write" {
+		t.Errorf("granted %q, delegated %q and %q", g.Scopes, a.Scopes, b.Scopes)
 	}
 }
 

@@ -46,6 +46,12 @@ func Changed(id string) *fault.Error {
 	return fault.New(fault.Conflict, "authorization_changed", "authorization %q was changed in between", id)
 }
 
+// ProviderChanged is the fault for an answer to what a provider asked before it
+// was changed.
+func ProviderChanged() *fault.Error {
+	return fault.New(fault.Conflict, "provider_changed", "the credential provider was changed while you were at the third party")
+}
+
 // State is a state of an authorization.
 type State string
 
@@ -144,8 +150,9 @@ type Store interface {
 	Advance(ctx context.Context, p guard.Permit, action guard.Action, a Authorization) error
 	// Complete is Advance, together with the grant and the delegation in the same transaction: a grant with
 	// Version 1 is created, a later one replaces version-1, and if it moves from the account of that one, the
-	// delegations that are there are deleted first; the zero Grant leaves the grant alone. It needs a permit
-	// for action.
+	// delegations that are there are deleted first; the zero Grant leaves the grant alone. No grant is written
+	// unless the provider has the version a.ProviderVersion: that is the fault of [ProviderChanged]. It needs a
+	// permit for action.
 	Complete(ctx context.Context, p guard.Permit, action guard.Action, a Authorization, g vault.Grant, d vault.Delegation) error
 }
 

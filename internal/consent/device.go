@@ -194,7 +194,7 @@ func (f *Flow) askDevice(ctx context.Context, d Device) error {
 	}
 	defer dialect.App.ClientSecret.Clear()
 	if a.ProviderVersion != dialect.Provider.Version {
-		_, err := f.fail(ctx, p, ActionExchange, a, "provider_changed", "the credential provider was changed while you were at the third party")
+		_, err := f.outdated(ctx, p, a)
 		return err
 	}
 	s, err := f.unsealDevice(ctx, a, d)

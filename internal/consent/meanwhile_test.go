@@ -1,6 +1,8 @@
 package consent_test
 
 import (
+	"context"
+	"net/http"
 	"testing"
 
 	"github.com/deputy-id/deputy/internal/consent"
@@ -55,4 +57,30 @@ func TestTheProviderIsNotWhatItWas(t *testing.T) {
 	if w.calls.Load() != 1 {
 		t.Errorf("%d exchanges", w.calls.Load())
 	}
+}
+
+// TestTheProviderIsChangedDuringTheExchange: what the third party answers is the
+// former client's, and is not stored for the new one.
+func TestTheProviderIsChangedDuringTheExchange(t *testing.T) {
+	w := newWorld(t)
+	b := w.opened(agentA, zhang, "read")
+	w.does(func(rw http.ResponseWriter) {
+		_, err := w.flow.Providers.Update(context.Background(), operator, "default", "party", provider.Settings{Vendor: "custom", ClientID: "cli_2", Endpoints: vendor.Endpoints{
+			Authorization: w.party.URL + "/authorize", Token: w.party.URL + "/token", UserInfo: w.party.URL + "/me",
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+		_, _ = rw.Write([]byte(answered))
+	})
+	got, err := w.finish(t.Context(), b, zhang)
+	must(t, err)
+	if got.State != consent.Failed || got.Reason != "provider_changed" || w.calls.Load() != 1 {
+		t.Errorf("the authorization is %s %q after %d exchanges", got.State, got.Reason, w.calls.Load())
+	}
+	if g, d := w.found(agentA, zhang); g.ID != "" || d.ID != "" {
+		t.Errorf("stored: grant %q, delegation %q", g.ID, d.ID)
+	}
+	w.says(answered)
+	w.given(agentA, zhang, "read")
 }

@@ -73,7 +73,7 @@ func (f *Flow) Open(ctx context.Context, c name.Caller, link secret.Text) (a Aut
 	defer d.App.ClientSecret.Clear()
 	next := f.step(a, Redirected)
 	next.ProviderVersion = d.Provider.Version
-	if next.Requested, err = f.requested(ctx, a); err != nil {
+	if next.Requested, err = f.requested(ctx, a, d.Entry); err != nil {
 		return a, "", browser, err
 	}
 	p = p.With(a.Provider, a.Scopes, nil)
@@ -109,13 +109,23 @@ func used(err error) error {
 
 // requested returns the scopes to ask the third party for: those of a, and
 // those that the grant has. Most third parties replace what they granted before
-// by what is granted now, and other agents go on with that.
-func (f *Flow) requested(ctx context.Context, a Authorization) (name.Scopes, error) {
+// by what is granted now, and other agents go on with that. One whose grants are
+// cumulative does not, so that its page need not show again what the user agreed
+// to before; only what makes it give a refresh token is always asked for.
+func (f *Flow) requested(ctx context.Context, a Authorization, e vendor.Entry) (name.Scopes, error) {
 	g, _, err := f.Grants.FindGrant(ctx, a.Workload, a.Provider, a.User)
 	if err != nil || g.State != vault.Active {
 		return a.Scopes, err
 	}
-	return a.Scopes.Union(g.Scopes), nil
+	has := g.Scopes
+	if e.Cumulative {
+		refresh, err := name.ParseScopes(e.RefreshScope)
+		if err != nil {
+			return name.Scopes{}, err
+		}
+		has = has.Intersect(refresh)
+	}
+	return a.Scopes.Union(has), nil
 }
 
 func (f *Flow) unused(a Authorization) error {
@@ -230,7 +240,7 @@ func (f *Flow) Finish(ctx context.Context, c name.Caller, cb Callback) (Authoriz
 	if a.ProviderVersion != d.Provider.Version {
 		// The code is for the client and the third party that the user saw. Now there may be others, to
 		// whom code and verifier would be worth something.
-		return f.fail(ctx, p, ActionExchange, a, "provider_changed", "the credential provider was changed while you were at the third party")
+		return f.outdated(ctx, p, a)
 	}
 	// From here on the state parameter is used up: a second callback finds nothing.
 	next := f.step(a, Exchanging)
@@ -296,7 +306,7 @@ func (f *Flow) store(ctx context.Context, c name.Caller, a Authorization, tokens
 		if fault.HasCode(err, "authorization_changed") {
 			return f.Store.Authorization(ctx, a.ID) // its time was over while the third party was slow
 		}
-		if !fault.Is(err, fault.Conflict) {
+		if !fault.HasCode(err, "grant_changed") {
 			return done, err
 		}
 	}
@@ -335,6 +345,13 @@ func (f *Flow) fail(ctx context.Context, p guard.Permit, action guard.Action, a 
 	next := f.step(a, Failed)
 	next.Reason, next.Message = reason, message
 	return f.advance(ctx, p.Failed(reason).Detail(map[string]string{"message": name.Clip(message, 300)}), action, next)
+}
+
+// outdated ends an authorization whose provider is not what it was when its user
+// was sent to the third party.
+func (f *Flow) outdated(ctx context.Context, p guard.Permit, a Authorization) (Authorization, error) {
+	changed := ProviderChanged()
+	return f.fail(ctx, p, ActionExchange, a, changed.Code, changed.Message)
 }
 
 // failExchange ends an authorization whose code could not be redeemed, or whose

@@ -3,7 +3,6 @@ package ingress
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -52,6 +51,11 @@ func (h *Handler) refuse(q *request, err error) {
 		h.answer(q, http.StatusRequestTimeout, fault.New(fault.Invalid, "body_timeout", "the body did not arrive in time"))
 		return
 	}
+	if errors.Is(err, errNoWebSocket) {
+		q.out.Header().Set("Upgrade", "websocket") // RFC 9110, section 15.5.22
+		h.answer(q, http.StatusUpgradeRequired, fault.New(fault.Invalid, "websocket_required", "this is the address of a WebSocket"))
+		return
+	}
 	e := fault.As(err)
 	if e.Kind == fault.Internal {
 		h.config.Log.Error("ingress failed", "requestId", q.id, "err", err)
@@ -67,32 +71,15 @@ func (h *Handler) answer(q *request, status int, e *fault.Error) {
 	message := e.Error()
 	if status == http.StatusUnauthorized {
 		message = "Consumer authentication failed: " + message
-		// RFC 6750, section 3.
-		q.out.Header().Set("WWW-Authenticate", `Bearer realm="deputy", error="invalid_token", error_description="`+quotable(e.Message)+`"`)
+	}
+	if c := h.challenge(q, status, e); c != "" {
+		q.out.Header().Set("WWW-Authenticate", c)
 	}
 	wire.Write(q.out, status, errorBody{errorDetail{message, strings.ReplaceAll(http.StatusText(status), " ", ""), e.Code}})
 }
 
-// quotable replaces what error_description may not hold (RFC 6750, section 3).
-func quotable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '"':
-			return '\''
-		case r < ' ' || r > '~' || r == '\\':
-			return '?'
-		default:
-			return r
-		}
-	}, s)
-}
-
 func (h *Handler) notReady(q *request, s fleet.Status) {
-	after := 1
-	if wait := time.Until(s.NextTry); wait > time.Second {
-		after = int(wait/time.Second) + 1
-	}
-	q.out.Header().Set("Retry-After", strconv.Itoa(after))
+	q.retryAfter(time.Until(s.NextTry))
 	// Not the reason: it quotes compilers and logs, and is for operators.
 	h.refuse(q, fault.New(fault.Unavailable, "agent_not_ready", "the agent is not ready: it is %s", s.State).WithFix("try again later"))
 }

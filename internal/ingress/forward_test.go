@@ -106,8 +106,8 @@ func TestFailuresBehindTheIngress(t *testing.T) {
 	}{
 		"agent ended":      {echo, nil, func(w *world) { w.fleet.status.URL = "http://" + closed.Addr().String() }, 502, "BadGateway", "agent_unreachable", ""},
 		"agent hangs up":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, nil, nil, 502, "BadGateway", "agent_unreachable", ""},
-		"no first byte":    {hang, func(c *ingress.Config) { c.FirstByte = 20 * time.Millisecond }, nil, 504, "GatewayTimeout", "agent_timeout", ""},
-		"no end":           {hang, func(c *ingress.Config) { c.Timeout = 50 * time.Millisecond }, nil, 504, "GatewayTimeout", "agent_timeout", ""},
+		"no first byte":    {hang, func(c *ingress.Config) { c.Limits.FirstByte = 20 * time.Millisecond }, nil, 504, "GatewayTimeout", "agent_timeout", ""},
+		"no end":           {hang, func(c *ingress.Config) { c.Limits.Timeout = 50 * time.Millisecond }, nil, 504, "GatewayTimeout", "agent_timeout", ""},
 		"switch protocols": {switchProtocols, nil, nil, 502, "BadGateway", "agent_unreachable", ""},
 		"starting": {echo, nil, func(w *world) { w.fleet.status = fleet.Status{State: fleet.Starting, Reason: "secret path"} },
 			503, "ServiceUnavailable", "agent_not_ready", "1"},
@@ -152,7 +152,7 @@ func TestRequestsToOneAgentAreBounded(t *testing.T) {
 	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
 		entered <- struct{}{}
 		<-release
-	}, func(c *ingress.Config) { c.MaxConcurrent = 2 })
+	}, func(c *ingress.Config) { c.Limits.MaxConcurrent = 2 })
 	done := make(chan int)
 	for range 2 {
 		go func() { done <- w.post("{}", "Authorization: Bearer "+w.good()).StatusCode }()
@@ -174,7 +174,7 @@ func TestRequestsToOneAgentAreBounded(t *testing.T) {
 }
 
 func TestASlowRequestIsGivenUp(t *testing.T) {
-	w := newWorld(t, echo, func(c *ingress.Config) { c.BodyTimeout = 20 * time.Millisecond })
+	w := newWorld(t, echo, func(c *ingress.Config) { c.Limits.BodyTimeout = 20 * time.Millisecond })
 	res := w.raw("POST " + invoke + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + w.good() + "\r\nContent-Length: 10\r\n\r\n{")
 	if f := readFailure(t, res); res.StatusCode != 408 || f.Error.Code != "body_timeout" {
 		t.Errorf("got %d %+v", res.StatusCode, f.Error)

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 )
@@ -8,8 +9,8 @@ import (
 // withheld reports whether a header, in the form that plain gives it, never
 // reaches an agent as a client sent it: credentials, everything that says who is
 // calling or from where, and what the ingress sets itself.
-func withheld(plain string) bool {
-	switch plain {
+func withheld(plain []byte) bool {
+	switch string(plain) {
 	case "authorization", "proxy-authorization", "cookie", "cookie2",
 		"workloadaccesstoken", "workload-access-token", "x-workload-access-token", "x-workloadaccesstoken",
 		"user-id", "userid", "x-user-id", "x-userid", "session-id", "sessionid", "x-session-id", "x-sessionid", "x-request-id",
@@ -18,7 +19,7 @@ func withheld(plain string) bool {
 		return true
 	}
 	for _, family := range [...]string{"x-amz", "x-amzn", "x-ve", "x-deputy", "x-forwarded", "x-auth-request"} {
-		if rest, ok := strings.CutPrefix(plain, family); ok && (rest == "" || rest[0] == '-') {
+		if len(plain) >= len(family) && string(plain[:len(family)]) == family && (len(plain) == len(family) || plain[len(family)] == '-') {
 			return true
 		}
 	}
@@ -28,23 +29,28 @@ func withheld(plain string) bool {
 // plain returns a header name as the most forgiving server might read it: in
 // small letters, with every sign that is no letter or digit as '-'. CGI and its
 // successors make HTTP_USER_ID of user-id, user_id and User.Id alike, so a check
-// of one spelling would be passed by another.
-func plain(header string) string {
-	b := []byte(strings.ToLower(header))
+// of one spelling would be passed by another. It is written to room, if it fits:
+// every header of every request comes by here.
+func plain(header string, room []byte) []byte {
+	b := append(room[:0], header...)
 	for i, c := range b {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			b[i] = c + 'a' - 'A'
+		case (c < 'a' || c > 'z') && (c < '0' || c > '9'):
 			b[i] = '-'
 		}
 	}
-	return strings.Trim(string(b), "-")
+	return bytes.Trim(b, "-")
 }
 
 // stripped returns h without what a client may not say to an agent. The values
 // are shared with h.
 func stripped(h http.Header) http.Header {
 	kept := make(http.Header, len(h))
+	var room [64]byte
 	for header, values := range h {
-		if !withheld(plain(header)) {
+		if !withheld(plain(header, room[:])) {
 			kept[header] = values
 		}
 	}
@@ -69,12 +75,14 @@ func notIDRune(r rune) bool {
 // clean removes from an agent's answer what would act on the ingress's host as a
 // whole: cookies ignore ports, so an agent could set those of the login pages.
 func clean(h http.Header) {
+	var room [64]byte
 	for header := range h {
-		switch p := plain(header); p {
+		p := plain(header, room[:])
+		switch string(p) {
 		case "set-cookie", "set-cookie2", "clear-site-data", "strict-transport-security", "alt-svc", "service-worker-allowed", "public-key-pins", "refresh":
 			delete(h, header)
 		default:
-			if strings.HasPrefix(p, "access-control-") {
+			if bytes.HasPrefix(p, []byte("access-control-")) {
 				delete(h, header)
 			}
 		}

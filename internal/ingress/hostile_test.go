@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func TestTokensThatAreNotLetIn(t *testing.T) {
 		"only the scheme":           {[]string{"Authorization: Bearer"}, 401, "token_malformed"},
 		"another scheme":            {[]string{"Authorization: Basic dXNlcjpwYXNz"}, 401, "token_missing"},
 		"the token without scheme":  {[]string{"Authorization: " + good}, 401, "token_missing"},
-		"two headers":               {[]string{"Authorization: Bearer " + good, "Authorization: Bearer " + good}, 401, "token_ambiguous"},
+		"two headers":               {[]string{"Authorization: Bearer " + good, "Authorization: Bearer " + good}, 400, "token_ambiguous"},
 		"two tokens in one":         {bearer(good + ", Bearer " + good), 401, "token_malformed"},
 		"the token as a cookie":     {[]string{"Cookie: access_token=" + good}, 401, "token_missing"},
 		"underscore header":         {[]string{"HTTP_AUTHORIZATION: Bearer " + good}, 401, "token_missing"},
@@ -82,16 +83,12 @@ func TestTokensThatAreNotLetIn(t *testing.T) {
 			if res.StatusCode != c.status || (c.code != "" && f.Error.Code != c.code) {
 				t.Errorf("got %d %+v, want %d %s", res.StatusCode, f.Error, c.status, c.code)
 			}
-			challenge := res.Header.Get("WWW-Authenticate")
-			if c.status == 401 {
-				if f.Error.Type != "Unauthorized" || !strings.HasPrefix(f.Error.Message, "Consumer authentication failed: ") {
-					t.Errorf("body %+v", f.Error)
-				}
-				if !strings.HasPrefix(challenge, `Bearer realm="deputy", error="invalid_token", error_description="`) || strings.Count(challenge, `"`) != 6 {
-					t.Errorf("challenge %s", challenge)
-				}
-			} else if f.Error.Type != "Forbidden" || challenge != "" {
-				t.Errorf("body %+v, challenge %s", f.Error, challenge)
+			typ := map[int]string{400: "BadRequest", 401: "Unauthorized", 403: "Forbidden"}[c.status]
+			if f.Error.Type != typ || strings.HasPrefix(f.Error.Message, "Consumer authentication failed: ") != (c.status == 401) {
+				t.Errorf("body %+v", f.Error)
+			}
+			if got, want := res.Header.Get("WWW-Authenticate"), challenge(c.status, f.Error.Code); !want.MatchString(got) {
+				t.Errorf("challenge %s, want %s", got, want)
 			}
 			if res.Header.Get("Set-Cookie") != "" || res.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("header %v", res.Header)
@@ -103,6 +100,21 @@ func TestTokensThatAreNotLetIn(t *testing.T) {
 	}
 	if s := w.log.String(); strings.Contains(s, part[2]) || strings.Contains(s, part[1]) {
 		t.Error("a token is in the log")
+	}
+}
+
+// challenge is what WWW-Authenticate looks like for a refusal.
+func challenge(status int, code string) *regexp.Regexp {
+	const about = `resource_metadata="` + publicURL + `/\.well-known/oauth-protected-resource/agents/default/doc"$`
+	switch {
+	case status == 403:
+		return regexp.MustCompile("^$")
+	case code == "token_missing":
+		return regexp.MustCompile(`^Bearer realm="deputy", ` + about)
+	case status == 400:
+		return regexp.MustCompile(`^Bearer realm="deputy", error="invalid_request", error_description="[^"\\\\]*", ` + about)
+	default:
+		return regexp.MustCompile(`^Bearer realm="deputy", error="invalid_token", error_description="[^"\\\\]*", ` + about)
 	}
 }
 

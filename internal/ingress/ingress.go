@@ -1,12 +1,16 @@
-// Package ingress is the guarded way in: it verifies the user's token, strips what a client claims about itself, and hands the request to the agent with a token of the agent's own.
+// Package ingress is the guarded way in: it verifies who is calling, strips what a client claims about itself, and hands the request to the agent with a token of the agent's own.
+//
+// An agent is reached under /agents/<pool>/<name>/ in the ways that its
+// definition names, and in no other: invoke, ws (WebSocket), a2a with its
+// agent card, and mcp. The guard is the same for all of them.
 package ingress
 
 import (
 	"context"
+	"crypto/rand"
 	"log"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,25 +32,53 @@ type Fleet interface {
 	Enter(w name.Workload) (s fleet.Status, leave func(), err error)
 }
 
-// Verifier checks a user's token against the issuer with a discovery URL. A
-// token that proves nothing is a fault of kind Unauthenticated. [Issuers] is one.
+// Verifier checks a user's token against the issuer with a discovery URL.
+// [Issuers] is one.
 type Verifier interface {
+	// Verify returns what a token says. One that proves nothing is a fault of kind Unauthenticated.
 	Verify(ctx context.Context, discoveryURL, token string) (Claims, error)
+	// Issuer returns the name of the issuer.
+	Issuer(ctx context.Context, discoveryURL string) (string, error)
+}
+
+// Keys checks keys of agents; [agent.Keys] is one. A key that proves nothing is a
+// fault of kind Unauthenticated.
+type Keys interface {
+	Verify(ctx context.Context, w name.Workload, key secret.Text) (agent.Key, error)
 }
 
 // Minter makes workload access tokens.
 type Minter interface {
-	MintForUser(ctx context.Context, w name.Workload, u name.User) (secret.Text, error)
+	// Mint returns a token with which w acts for u; for itself, if u is zero.
+	Mint(ctx context.Context, w name.Workload, u name.User) (secret.Text, error)
 }
 
 // Decision says whether a request was let in to an agent.
 type Decision struct {
 	Workload name.Workload
-	User     name.User // zero if the token did not prove one
+	Protocol agent.Protocol
+	User     name.User // zero if the request did not prove one
 	Client   string    // client id in the token; "" as above
+	Key      agent.Key // zero if none was shown
 	Allowed  bool
 	Code     string // why not: the code of the answer
 	Reason   string // the same in words
+	// Unrecorded is how many refusals at this agent came before this one and were not recorded, because there
+	// were too many at once.
+	Unrecorded int
+}
+
+// caller says whom limits and sessions belong to; "" for nobody. No two callers
+// have the same: neither issuers nor subjects hold a NUL.
+func (d Decision) caller() string {
+	switch {
+	case !d.User.IsZero():
+		return "user\x00" + d.User.Issuer + "\x00" + d.User.Subject
+	case d.Key.ID != "":
+		return "key\x00" + d.Key.ID
+	default:
+		return ""
+	}
 }
 
 // Recorder makes a decision durable. The request id is in ctx (package audit).
@@ -54,102 +86,142 @@ type Recorder interface {
 	Record(ctx context.Context, d Decision) error
 }
 
-// Config says what an ingress is made of. Zero numbers take the default.
+// Config says what an ingress is made of.
 type Config struct {
 	Fleet    Fleet
 	Verifier Verifier
+	Keys     Keys
 	Minter   Minter
 	Recorder Recorder
 	Log      *slog.Logger
 	// URL is where clients reach the ingress, without a slash at the end. A token
 	// whose audience is URL/agents/<pool>/<name> is meant for that agent.
-	URL string
-
-	MaxBody       int64         // of a request, in bytes; 1 MiB
-	MaxConcurrent int           // requests to one agent at once; 64
-	BodyTimeout   time.Duration // until the request has arrived; 30 s
-	FirstByte     time.Duration // until the agent begins to answer; 5 min
-	Timeout       time.Duration // until the answer has ended; 30 min
+	URL    string
+	Now    func() time.Time // for rates; nil means time.Now
+	Limits Limits
 }
 
-// Handler serves /agents/{pool}/{name}/invoke and …/ping.
+// Limits bound what one request, one caller and one agent may take. Zero numbers
+// take the default.
+type Limits struct {
+	MaxBody       int64         // of a request, in bytes; 1 MiB
+	MaxConcurrent int           // requests to one agent at once; 256
+	MaxPerCaller  int           // requests of one caller at once; 32
+	Rate          int           // requests of one caller in a minute; 600
+	Burst         int           // requests of one caller that may come at once after a pause; 60
+	BodyTimeout   time.Duration // until the request has arrived; 30 s
+	FirstByte     time.Duration // until the agent begins to answer; 5 min
+	Idle          time.Duration // between two parts of a stream; 15 min
+	Timeout       time.Duration // until the answer has ended; 1 h
+}
+
+func (l Limits) withDefaults() Limits {
+	for _, d := range []struct {
+		field *int
+		value int
+	}{{&l.MaxConcurrent, 256}, {&l.MaxPerCaller, 32}, {&l.Rate, 600}, {&l.Burst, 60}} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&l.BodyTimeout, 30 * time.Second}, {&l.FirstByte, 5 * time.Minute}, {&l.Idle, 15 * time.Minute}, {&l.Timeout, time.Hour}} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	if l.MaxBody <= 0 {
+		l.MaxBody = 1 << 20
+	}
+	return l
+}
+
+// Handler serves the agents of a fleet.
 type Handler struct {
 	config    Config
 	transport http.RoundTripper
 	proxyLog  *log.Logger // of the proxies
 	buffers   buffers
+	rates     *rates // of callers
+	refusals  *rates // of entries in the audit log, by agent
+	// sessionKey binds sessions of agents to callers. It is new at each start: agents end with Deputy, and their
+	// sessions with them.
+	sessionKey [32]byte
 
-	mu   sync.Mutex
-	busy map[name.Workload]int // requests that are being served
+	mu         sync.Mutex
+	busy       map[name.Workload]int // requests that are being served
+	busyBy     map[string]int        // the same by caller
+	unrecorded map[name.Workload]int // refusals that are not in the audit log
+	draining   bool
+	changed    chan struct{} // closed and replaced when a request ends while draining
 }
 
 // New returns a handler.
 func New(c Config) *Handler {
-	if c.MaxBody <= 0 {
-		c.MaxBody = 1 << 20
+	c.Limits = c.Limits.withDefaults()
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	if c.MaxConcurrent <= 0 {
-		c.MaxConcurrent = 64
+	h := &Handler{
+		config: c, transport: newTransport(c.Limits), proxyLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		rates: newRates(time.Minute/time.Duration(c.Limits.Rate), c.Limits.Burst, c.Now), refusals: newRates(refusalEvery, refusalBurst, c.Now),
+		busy: map[name.Workload]int{}, busyBy: map[string]int{}, unrecorded: map[name.Workload]int{}, changed: make(chan struct{}),
 	}
-	for _, d := range []struct {
-		field *time.Duration
-		value time.Duration
-	}{{&c.BodyTimeout, 30 * time.Second}, {&c.FirstByte, 5 * time.Minute}, {&c.Timeout, 30 * time.Minute}} {
-		if *d.field <= 0 {
-			*d.field = d.value
-		}
-	}
-	return &Handler{config: c, transport: newTransport(c), proxyLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug), busy: map[name.Workload]int{}}
+	_, _ = rand.Read(h.sessionKey[:]) // never fails (crypto/rand, since Go 1.24)
+	return h
 }
 
 // request is one request on its way in.
 type request struct {
 	id       string
 	workload name.Workload
-	route    string // "invoke", "ping", or "" if there is no such route
+	route    route
 	code     string // of the refusal; "" = none
 	out      *recorder
 	in       *http.Request
+
+	// Filled in on the way:
+	known    bool // there is such an agent
+	inbound  agent.Inbound
+	payer    string // whom the request counts for
+	path     string // the agent's own
+	socket   bool   // the token came as a subprotocol of a WebSocket
+	mcp      string // the agent's own id of an MCP session; "" = none
+	finished func() // tells the fleet that the request does not need the agent any more
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{id: name.NewID("req"), out: &recorder{ResponseWriter: w}}
 	q.in = r.WithContext(audit.WithRequestID(r.Context(), q.id))
-	q.workload, q.route = route(r)
+	q.workload, q.route = find(r)
 	w.Header().Set("X-Request-Id", q.id)
 	began := time.Now()
 	defer func() { // also when the proxy gives up a stream by panic
 		// Neither path nor query as the client wrote them: people put tokens there.
-		h.config.Log.Info("ingress", "requestId", q.id, "method", name.Clip(r.Method, 16), "route", q.route, "agent", q.workload.String(),
-			"status", q.out.status, "code", q.code, "took", time.Since(began))
+		h.config.Log.LogAttrs(r.Context(), slog.LevelInfo, "ingress", slog.String("requestId", q.id), slog.String("method", name.Clip(r.Method, 16)),
+			slog.String("route", string(q.route)), slog.String("agent", q.workload.String()), slog.Int("status", q.out.status), slog.String("code", q.code),
+			slog.Duration("took", time.Since(began)))
 	}()
+	allow, protocol := q.route.serves()
 	switch {
-	case q.route == "":
+	case q.route == nowhere:
 		h.refuse(q, fault.New(fault.NotFound, "route_not_found", "there is nothing here").WithFix("POST to /agents/<workload pool>/<agent>/invoke"))
-	case q.route == "ping" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+	case !allow.has(r.Method):
+		h.wrongMethod(q, string(allow))
+	case q.route == routePing:
 		h.ping(q)
-	case q.route == "ping":
-		h.wrongMethod(q, "GET, HEAD")
-	case r.Method == http.MethodPost:
-		h.invoke(q)
+	case q.route == routeMetadata:
+		h.metadata(q)
 	default:
-		h.wrongMethod(q, "POST")
+		// A stream stays in forward for long: what is needed before must not wait below it on the stack.
+		if p, ok := h.letIn(q, protocol); ok {
+			defer h.leave(q)
+			h.forward(q, p)
+		}
 	}
-}
-
-// route takes the path apart as the client wrote it. Nothing is cleaned or
-// decoded: a path that would need it names no agent.
-func route(r *http.Request) (name.Workload, string) {
-	part := strings.Split(r.URL.EscapedPath(), "/")
-	if len(part) != 5 || part[0] != "" || part[1] != "agents" || (part[4] != "invoke" && part[4] != "ping") {
-		return name.Workload{}, ""
-	}
-	w := name.Workload{Pool: part[2], Name: part[3]}
-	if name.Check("workload pool", w.Pool) != nil || name.Check("agent", w.Name) != nil {
-		return name.Workload{}, ""
-	}
-	return w, part[4]
 }
 
 // ping tells everybody whether the agent is up, and nothing else.
@@ -165,91 +237,115 @@ func (h *Handler) ping(q *request) {
 	}
 }
 
-// invoke lets a request in, if its token is good. The order matters: a stranger
-// learns nothing about an agent, and costs nothing, before he is known.
-func (h *Handler) invoke(q *request) {
+// letIn lets a request in, if it may, and reports whether it does; if not, the
+// request is answered. The order matters: a stranger learns nothing about an
+// agent, and costs nothing, before he is known. Whoever is let in leaves by
+// [Handler.leave].
+func (h *Handler) letIn(q *request, protocol agent.Protocol) (passage, bool) {
 	ctx := q.in.Context()
-	a, _, missing := h.config.Fleet.Lookup(q.workload)
-	token, err := bearer(q.in.Header)
-	if err == nil {
-		err = missing
-	}
-	decision := Decision{Workload: q.workload}
-	if err == nil {
-		err = h.authenticate(ctx, a.Definition.Inbound, token, &decision)
-	}
-	if err != nil {
-		if missing == nil && refusal(err) {
+	decision := Decision{Workload: q.workload, Protocol: protocol}
+	if err := h.admit(q, &decision); err != nil {
+		if q.known && refusal(err) {
 			h.recordRefusal(ctx, decision, err)
 		}
 		h.refuse(q, err)
-		return
+		return passage{}, false
 	}
 	status, finished, err := h.config.Fleet.Enter(q.workload)
 	if err != nil { // deleted in between
 		h.refuse(q, err)
-		return
+		return passage{}, false
 	}
-	defer finished()
 	if status.State != fleet.Ready {
 		h.notReady(q, status)
-		return
+		return passage{}, false
 	}
-	if !h.enter(q.workload) {
-		q.out.Header().Set("Retry-After", "1")
-		h.refuse(q, fault.New(fault.Throttled, "agent_busy", "the agent serves %d requests already", h.config.MaxConcurrent).WithFix("try again in a moment"))
-		return
+	q.finished = finished
+	if err := h.enter(q); err != nil {
+		finished()
+		h.refuse(q, err)
+		return passage{}, false
 	}
-	defer h.leave(q.workload)
+	p, err := h.pass(q, decision)
+	if err != nil {
+		h.leave(q)
+		h.refuse(q, err)
+		return passage{}, false
+	}
+	p.base = status.URL
+	return p, true
+}
+
+// passage is what a request is handed to the agent with.
+type passage struct {
+	base   string    // of the agent
+	user   name.User // zero: nobody
+	caller string    // whom sessions belong to
+	wat    secret.Text
+	body   []byte
+}
+
+// pass records that a request is let in, and gets what it needs for that.
+func (h *Handler) pass(q *request, d Decision) (passage, error) {
 	body, err := h.readBody(q)
 	if err != nil {
-		h.refuse(q, err)
-		return
+		return passage{}, err
 	}
-	decision.Allowed = true
-	if err := h.config.Recorder.Record(ctx, decision); err != nil {
+	ctx := q.in.Context()
+	d.Allowed = true
+	if err := h.config.Recorder.Record(ctx, d); err != nil {
 		// No record, no entry.
 		h.config.Log.Error("invocation not recorded", "requestId", q.id, "err", err)
-		h.refuse(q, fault.Wrap(err, fault.Unavailable, "audit_unavailable", "the request cannot be recorded").WithFix("try again later"))
-		return
+		return passage{}, fault.Wrap(err, fault.Unavailable, "audit_unavailable", "the request cannot be recorded").WithFix("try again later")
 	}
-	wat, err := h.config.Minter.MintForUser(ctx, q.workload, decision.User)
+	wat, err := h.config.Minter.Mint(ctx, q.workload, d.User)
 	if err != nil {
 		h.config.Log.Error("no workload access token", "requestId", q.id, "err", err)
-		h.refuse(q, err)
-		return
 	}
-	h.forward(q, status.URL, decision.User, wat, body)
+	return passage{user: d.User, caller: d.caller(), wat: wat, body: body}, err
+}
+
+// admit finds the agent and out who is calling, and whether he may.
+func (h *Handler) admit(q *request, d *Decision) error {
+	a, _, missing := h.config.Fleet.Lookup(q.workload)
+	q.known, q.inbound = missing == nil, a.Definition.Inbound
+	shown, err := q.credential()
+	if err != nil {
+		return err
+	}
+	if missing != nil {
+		if shown == "" {
+			// As at an agent that is there and not open to everybody.
+			return noToken()
+		}
+		return missing
+	}
+	if err := h.authenticate(q, shown, d); err != nil {
+		return err
+	}
+	q.payer = payer(q, *d)
+	if err := h.paced(q); err != nil {
+		return err
+	}
+	var offered bool
+	if q.path, offered = a.Definition.Paths.Of(d.Protocol); !offered {
+		return fault.New(fault.NotFound, "protocol_not_offered", "this agent does not speak %s", d.Protocol).
+			WithFix("its runtime_paths in agentkit.yaml say what it speaks")
+	}
+	switch {
+	case q.route == routeCard:
+		q.path = cardPath
+	case q.route == routeMCP:
+		return h.openSession(q, d.caller())
+	case q.route == routeSocket && !isWebSocket(q.in.Header):
+		return errNoWebSocket
+	}
+	return nil
 }
 
 // refusal reports whether err is a judgement on the request, not a failure of
 // ours to make one.
 func refusal(err error) bool {
-	return fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Forbidden)
-}
-
-func (h *Handler) recordRefusal(ctx context.Context, d Decision, err error) {
-	e := fault.As(err)
-	d.Code, d.Reason = e.Code, e.Message
-	if err := h.config.Recorder.Record(ctx, d); err != nil {
-		h.config.Log.Error("refusal not recorded", "requestId", audit.RequestID(ctx), "code", e.Code, "err", err)
-	}
-}
-
-func (h *Handler) enter(w name.Workload) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.busy[w] >= h.config.MaxConcurrent {
-		return false
-	}
-	h.busy[w]++
-	return true
-}
-
-func (h *Handler) leave(w name.Workload) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.busy[w]--; h.busy[w] == 0 {
-		delete(h.busy, w)
-	}
+	return fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Forbidden) || fault.HasCode(err, "token_ambiguous") ||
+		fault.HasCode(err, codeRate) || fault.HasCode(err, codeSession)
 }

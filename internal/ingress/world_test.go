@@ -19,6 +19,7 @@ import (
 
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/audit"
+	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/ingress"
 	"github.com/deputy-id/deputy/internal/jwt"
@@ -44,7 +45,9 @@ type world struct {
 	fleet    *agents
 	recorder *journal
 	minter   *minter
+	keys     *keyring
 	log      *safeBuffer
+	config   ingress.Config
 	ingress  *httptest.Server
 }
 
@@ -54,7 +57,7 @@ func newWorld(t testing.TB, agentHandler http.HandlerFunc, change func(*ingress.
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, key: key, recorder: &journal{}, minter: &minter{}, log: &safeBuffer{}}
+	w := &world{t: t, key: key, recorder: &journal{}, minter: &minter{}, keys: &keyring{}, log: &safeBuffer{}}
 	w.issuer = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/.well-known/openid-configuration":
@@ -70,12 +73,13 @@ func newWorld(t testing.TB, agentHandler http.HandlerFunc, change func(*ingress.
 		DiscoveryURL: w.issuer.URL + "/.well-known/openid-configuration", AllowedClients: []string{"cli_web"},
 	}}
 	c := ingress.Config{
-		Fleet: w.fleet, Verifier: &ingress.Issuers{Fetch: fetch}, Minter: w.minter, Recorder: w.recorder,
+		Fleet: w.fleet, Verifier: &ingress.Issuers{Fetch: fetch}, Keys: w.keys, Minter: w.minter, Recorder: w.recorder,
 		Log: slog.New(slog.NewJSONHandler(w.log, nil)), URL: publicURL,
 	}
 	if change != nil {
 		change(&c)
 	}
+	w.config = c
 	w.ingress = httptest.NewServer(ingress.New(c))
 	t.Cleanup(w.ingress.Close)
 	return w
@@ -193,6 +197,7 @@ type agents struct {
 	mu      sync.Mutex
 	status  fleet.Status
 	inbound agent.Inbound
+	paths   agent.Paths
 }
 
 func (a *agents) set(change func(*agents)) {
@@ -207,7 +212,7 @@ func (a *agents) Lookup(w name.Workload) (agent.Agent, fleet.Status, error) {
 	if w != doc {
 		return agent.Agent{}, fleet.Status{}, agent.NotFound(w.Pool, w.Name)
 	}
-	return agent.Agent{Pool: w.Pool, Name: w.Name, Definition: agent.Definition{Inbound: a.inbound}}, a.status, nil
+	return agent.Agent{Pool: w.Pool, Name: w.Name, Definition: agent.Definition{Inbound: a.inbound, Paths: a.paths}}, a.status, nil
 }
 
 func (a *agents) Enter(w name.Workload) (fleet.Status, func(), error) {
@@ -242,6 +247,36 @@ func (j *journal) last(t testing.TB) (ingress.Decision, string) {
 	return j.decisions[len(j.decisions)-1], j.ids[len(j.ids)-1]
 }
 
+// keyring knows the keys of agents by what they look like.
+type keyring struct {
+	mu     sync.Mutex
+	keys   map[string]agent.Key
+	broken error
+}
+
+func (k *keyring) add(key string, what agent.Key) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.keys == nil {
+		k.keys = map[string]agent.Key{}
+	}
+	k.keys[key] = what
+}
+
+func (k *keyring) Verify(_ context.Context, w name.Workload, key secret.Text) (agent.Key, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found, ok := k.keys[key.RevealString()]
+	switch {
+	case k.broken != nil:
+		return agent.Key{}, k.broken
+	case !ok || found.Pool != w.Pool || found.Agent != w.Name:
+		return agent.Key{}, fault.New(fault.Unauthenticated, "key_unknown", "the agent key is not valid")
+	default:
+		return found, nil
+	}
+}
+
 type minter struct {
 	mu     sync.Mutex
 	broken error
@@ -253,7 +288,7 @@ func (m *minter) fail(err error) {
 	m.broken = err
 }
 
-func (m *minter) MintForUser(_ context.Context, w name.Workload, u name.User) (secret.Text, error) {
+func (m *minter) Mint(_ context.Context, w name.Workload, u name.User) (secret.Text, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return secret.FromString(fmt.Sprintf("%s/%s/%s", wat, w, u.Subject)), m.broken

@@ -164,7 +164,7 @@ type Caller struct {
 	Operator string     `json:"operator,omitempty"` // name of the operator, for Operator
 	Workload Workload   `json:"workload,omitzero"`  // the agent that asks, for Agent
 	Chain    []Workload `json:"chain,omitempty"`    // the agents that delegated to Workload, nearest first (RFC 8693, section 4.1)
-	Client   string     `json:"client,omitempty"`   // id of the client of a user pool that asks, for Client; name of the token, for Provisioner
+	Client   string     `json:"client,omitempty"`   // id of the client of a user pool, or of the agent key, that asks, for Client; name of the token, for Provisioner
 	Pool     string     `json:"pool,omitempty"`     // user pool that a Provisioner keeps
 	User     User       `json:"user,omitzero"`      // the person: who asks, for Person; who is acted for, for Agent and Client (zero: they themselves)
 }
@@ -178,7 +178,7 @@ const (
 	Operator    CallerKind = "operator"    // an operator's API token
 	Agent       CallerKind = "agent"       // a workload access token
 	Person      CallerKind = "person"      // a browser session of a user pool
-	Client      CallerKind = "client"      // the credentials of a user pool's client
+	Client      CallerKind = "client"      // the credentials of a user pool's client, or the key of an agent
 	Provisioner CallerKind = "provisioner" // a provisioning token of a user pool
 	System      CallerKind = "system"      // Deputy itself: start-up, sweepers, the runtime
 )

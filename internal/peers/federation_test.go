@@ -1,6 +1,7 @@
 package peers_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -49,20 +50,36 @@ func TestFederation(t *testing.T) {
 // identityProvider adds an external provider to the pool.
 func (w *world) identityProvider(settings map[string]any) {
 	w.t.Helper()
+	w.call(w.operator(), "/user-pools/"+pool+"/identity-providers", settings, nil)
+}
+
+// operator returns the operator's token.
+func (w *world) operator() string {
+	w.t.Helper()
 	token, err := os.ReadFile(filepath.Join(w.Dir, "operator.token"))
 	w.must(err)
-	body, err := json.Marshal(settings)
+	return strings.TrimSpace(string(token))
+}
+
+// call posts to the native API as whoever has the token, and reads the answer
+// into out unless that is nil.
+func (w *world) call(token, path string, in, out any) {
+	w.t.Helper()
+	body, err := json.Marshal(in)
 	w.must(err)
-	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.URL+"/api/v1/user-pools/"+pool+"/identity-providers", strings.NewReader(string(body)))
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.URL+"/api/v1"+path, bytes.NewReader(body))
 	w.must(err)
-	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(r)
 	w.must(err)
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusCreated {
-		w.t.Fatalf("%d %s %v", resp.StatusCode, answer, err)
+	if err != nil || resp.StatusCode/100 != 2 {
+		w.t.Fatalf("POST %s: %d %s %v", path, resp.StatusCode, answer, err)
+	}
+	if out != nil {
+		w.must(json.Unmarshal(answer, out))
 	}
 }
 
@@ -92,25 +109,35 @@ func (p *person) comeFrom(idp, address string) string {
 		if end != "" {
 			return end
 		}
-		at, err = p.answerElsewhere(at, on)
+		var asked bool
+		if at, asked, err = p.answerElsewhere(at, on); !asked {
+			t.Fatalf("%d %s\n%s", at.Status, at.URL, at.Body)
+		}
 	}
 	t.Fatalf("the questions do not end: %s\n%s", at.URL, at.Body)
 	return ""
 }
 
-// answerElsewhere answers a page of Dex, or one of the pool.
-func (p *person) answerElsewhere(at visitor.Page, on func(*url.URL) bool) (visitor.Page, error) {
+// answerElsewhere answers a page of somebody else's, or one of the pool, if it
+// asks anything.
+func (p *person) answerElsewhere(at visitor.Page, on func(*url.URL) bool) (visitor.Page, bool, error) {
 	ctx := p.w.t.Context()
-	if login, err := at.Find("login", "password"); err == nil {
-		return p.Submit(ctx, at, login, url.Values{"login": {"li.si@example.com"}, "password": {"password"}}, "", "", on)
+	if login, err := at.Find("login", "password"); err == nil { // Dex
+		at, err = p.Submit(ctx, at, login, url.Values{"login": {"li.si@example.com"}, "password": {"password"}}, "", "", on)
+		return at, true, err
 	}
 	if approval, err := at.Find("approval"); err == nil {
 		approval.Action = at.URL.RequestURI() // Dex leaves it out
-		return p.Submit(ctx, at, approval, nil, "", "", on)
+		at, err = p.Submit(ctx, at, approval, nil, "", "", on)
+		return at, true, err
 	}
-	next, asked, err := p.answer(at, on)
-	if !asked {
-		p.w.t.Fatalf("%d %s\n%s", at.Status, at.URL, at.Body)
+	if login, err := at.Find("user_name", "password"); err == nil { // Gitea
+		at, err = p.Submit(ctx, at, login, url.Values{"user_name": {giteaUser}, "password": {giteaPassword}}, "", "", on)
+		return at, true, err
 	}
-	return next, err
+	if grant, err := at.Find("granted"); err == nil {
+		at, err = p.Submit(ctx, at, grant, nil, "granted", "true", on)
+		return at, true, err
+	}
+	return p.answer(at, on)
 }

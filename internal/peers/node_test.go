@@ -25,7 +25,7 @@ func missing(t testing.TB, why string) {
 }
 
 // scriptTime bounds one run of a script.
-const scriptTime = time.Minute
+const scriptTime = 3 * time.Minute
 
 // script is a running program of a peer; see testdata/node/talk.mjs.
 type script struct {
@@ -39,8 +39,10 @@ type script struct {
 func node(t testing.TB, file string, arguments ...string) *script {
 	t.Helper()
 	dir := testdata(t, "node")
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "openid-client", "package.json")); err != nil {
-		missing(t, "the peers are not installed; run: npm ci --prefix internal/peers/testdata/node")
+	for _, peer := range []string{"openid-client", "@modelcontextprotocol/sdk"} {
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", peer, "package.json")); err != nil {
+			missing(t, "the peers are not installed; run: npm ci --prefix internal/peers/testdata/node")
+		}
 	}
 	return begin(t, dir, "node", append([]string{file}, arguments...)...)
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,13 +36,14 @@ type world struct {
 	pools store.UserPools
 	guard *guard.Guard
 	user  userpool.User
+	ahead atomic.Int64 // of the world's clocks, in nanoseconds: Deputy's own, and no other's
 }
 
 // newWorld starts a Deputy whose pool signs with an algorithm.
 func newWorld(t testing.TB, algorithm string) *world {
 	t.Helper()
 	w := &world{t: t}
-	w.Replica = servertest.Start(t, server.Config{Data: servertest.DataDir(t), Version: "test", AllowOutbound: []string{"127.0.0.1"}, Logger: slog.New(slog.DiscardHandler)})
+	w.Replica = servertest.Start(t, server.Config{Data: servertest.DataDir(t), Version: "test", AllowOutbound: []string{"127.0.0.1"}, Logger: slog.New(slog.DiscardHandler), Now: w.now})
 	// Beside the server, as another replica would.
 	db, err := store.OpenSQLite(t.Context(), w.Dir)
 	w.must(err)
@@ -65,7 +67,12 @@ func newWorld(t testing.TB, algorithm string) *world {
 	return w
 }
 
-func (w *world) now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+func (w *world) now() time.Time {
+	return time.Now().UTC().Add(time.Duration(w.ahead.Load())).Truncate(time.Millisecond)
+}
+
+// pass lets time go by for Deputy.
+func (w *world) pass(d time.Duration) { w.ahead.Add(int64(d)) }
 
 func (w *world) must(err error) {
 	w.t.Helper()

@@ -26,8 +26,12 @@ var personActions = []string{"authorization.open", "authorization.decide", "auth
 	"session.", "consent.", "code.", "pushed.", "device.", "family.", "refresh.", "user.upgrade-password", "user.set-password",
 	"user.verify-email", "user.reset-password", "user.sign-up", "login.", "factor.", "idp.unlink", "agent.invoke", "grant.delete", "delegation.delete"}
 
+// nobodyActions are what somebody does of whom nothing is known.
+var nobodyActions = []string{"agent.invoke-open"} // of an agent that its operator opened to everybody
+
 // clientActions are what a client of a user pool does with its credentials alone, or about itself.
-var clientActions = []string{"token.issue", "token.exchange", "device.create", "client.create", "client.update", "client.delete", "assertion.", "pushed."}
+var clientActions = []string{"token.issue", "token.exchange", "device.create", "client.create", "client.update", "client.delete", "assertion.", "pushed.",
+	"agent.invoke"} // with the key of an agent
 
 // provisionerActions are what a system that provisions a user pool does in that pool.
 var provisionerActions = []string{"user.create", "user.update", "user.delete", "group.", "session.end"}
@@ -68,6 +72,11 @@ func Decide(c name.Caller, action string, r audit.Resource) Decision {
 			return Decision{false, "the resource belongs to another user pool"}
 		}
 		return Decision{true, "provisioning system in its own pool"}
+	case name.Nobody:
+		if !matches(nobodyActions, action) {
+			return Decision{false, "nobody is asking"}
+		}
+		return Decision{true, "open to everybody"}
 	default:
 		return Decision{false, "nobody is asking"}
 	}

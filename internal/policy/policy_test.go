@@ -22,6 +22,9 @@ func TestDecide(t *testing.T) {
 	}{
 		{name.Caller{}, "credential.release", "p", false},
 		{name.Caller{}, "", "", false},
+		{name.Caller{}, "agent.invoke-open", "p", true},
+		{name.Caller{}, "agent.invoke", "p", false},
+		{name.Caller{Kind: "something new"}, "agent.invoke-open", "p", false},
 		{name.Caller{Kind: "something new"}, "provider.create", "p", false},
 		{name.Caller{Kind: name.System}, "datakey.create", "p", true},
 
@@ -43,6 +46,8 @@ func TestDecide(t *testing.T) {
 
 		{client, "pushed.create", "p", true},
 		{client, "client.update", "p", true},
+		{client, "agent.invoke", "p", true},
+		{client, "agent.put", "p", false},
 		{client, "client.authenticate", "p", false},
 		{client, "user.create", "p", false},
 		{client, "credential.release", "p", false},

@@ -4,15 +4,18 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/browser"
+	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/ingress"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 	"github.com/deputy-id/deputy/internal/workload"
@@ -58,38 +61,80 @@ func (r revoker) Revoke(ctx context.Context, p guard.Permit, v vault.Revocation,
 	return d.Revoke(ctx, access, refresh)
 }
 
+// Supersedes implements vault.Revoker. What the user authorized since then was
+// with the provider that has the name now, which may have another client.
+func (r revoker) Supersedes(ctx context.Context, p guard.Permit, v vault.Revocation) (bool, error) {
+	d, err := r.providers.DialectOf(ctx, p, v.Pool, v.Provider, v.ProviderID)
+	if err != nil {
+		return false, err
+	}
+	d.App.ClientSecret.Clear()
+	now, err := r.providers.Store.Provider(ctx, v.Pool, v.Provider)
+	return err == nil && now.ClientID == d.App.ClientID && d.Entry.Supersedes(), err
+}
+
 // minter mints the tokens that agents get with a user's request.
 type minter struct{ tokens *workload.Tokens }
 
-// MintForUser implements ingress.Minter.
-func (m minter) MintForUser(_ context.Context, w name.Workload, u name.User) (secret.Text, error) {
+// Mint implements ingress.Minter.
+func (m minter) Mint(_ context.Context, w name.Workload, u name.User) (secret.Text, error) {
 	token, _, err := m.tokens.Mint(w, u, nil)
 	return token, err
 }
 
-// actionInvoke is a request of a user to an agent.
-const actionInvoke guard.Action = "agent.invoke"
+// actionInvoke is a request to an agent; actionInvokeOpen one of somebody unknown
+// to an agent that is open to everybody.
+const (
+	actionInvoke     guard.Action = "agent.invoke"
+	actionInvokeOpen guard.Action = "agent.invoke-open"
+)
 
 // recorder writes the ingress's decisions into the audit log.
 type recorder struct{ guard *guard.Guard }
 
 // Record implements ingress.Recorder.
 func (r recorder) Record(ctx context.Context, d ingress.Decision) error {
-	c := name.Caller{Kind: name.Person, User: d.User}
-	if d.User.IsZero() {
-		c = name.Caller{}
+	c, action := name.Caller{}, actionInvoke
+	detail := map[string]string{"protocol": string(d.Protocol)}
+	switch {
+	case d.Key.ID != "":
+		c = name.Caller{Kind: name.Client, Client: d.Key.ID, User: d.User}
+		detail["key"] = d.Key.Name
+	case !d.User.IsZero():
+		c = name.Caller{Kind: name.Person, User: d.User}
+		detail["client"] = name.Clip(d.Client, 100)
+	case d.Allowed:
+		action = actionInvokeOpen
 	}
 	resource := audit.Resource{Kind: "agent", Pool: d.Workload.Pool, ID: d.Workload.Name}
-	detail := map[string]string{"client": name.Clip(d.Client, 100)}
 	if !d.Allowed {
 		detail["code"] = d.Code
-		return r.guard.Refuse(ctx, c, actionInvoke, resource, name.Clip(d.Reason, 300), detail)
+		if d.Unrecorded > 0 {
+			detail["unrecorded"] = strconv.Itoa(d.Unrecorded)
+		}
+		return r.guard.Refuse(ctx, c, action, resource, name.Clip(d.Reason, 300), detail)
 	}
-	p, err := r.guard.Allow(ctx, c, actionInvoke, resource)
+	p, err := r.guard.Allow(ctx, c, action, resource)
 	if err != nil {
 		return err
 	}
 	return r.guard.Record(ctx, p.Detail(detail))
+}
+
+// barred returns whether a user of a pool of this Deputy is deleted or disabled;
+// of others nothing is known.
+func barred(publicURL string, users userpool.Users) func(context.Context, name.User) (bool, error) {
+	return func(ctx context.Context, u name.User) (bool, error) {
+		pool, ours := userpool.PoolOfIssuer(publicURL, u.Issuer)
+		if !ours {
+			return false, nil
+		}
+		user, err := users.User(ctx, pool, u.Subject)
+		if fault.Is(err, fault.NotFound) {
+			return true, nil
+		}
+		return user.Disabled, err
+	}
 }
 
 // frontDoor is the page for people who open the service's bare address.

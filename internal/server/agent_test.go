@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,6 +28,10 @@ func playAgent() error {
 			_, _ = w.Write([]byte(`{"status":"Healthy"}`))
 			return
 		}
+		if until := r.Header.Get("X-Until"); until != "" {
+			hold(w, until)
+			return
+		}
 		launch, err := os.ReadFile(os.Getenv("DEPUTY_WORKLOAD_TOKEN_FILE"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -36,31 +41,68 @@ func playAgent() error {
 	}))
 }
 
+// hold answers as soon as there is a file: whether Deputy can be asked then.
+func hold(w http.ResponseWriter, until string) {
+	_, _ = io.WriteString(w, "it began\n") // whoever asked is gone
+	_ = http.NewResponseController(w).Flush()
+	tick, bound := time.NewTicker(5*time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(until); err == nil {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-bound:
+			return
+		}
+	}
+	res, err := http.Get(os.Getenv("DEPUTY_URL") + "/openapi.json")
+	if err != nil {
+		_, _ = io.WriteString(w, err.Error())
+		return
+	}
+	defer res.Body.Close()
+	_, _ = fmt.Fprintf(w, "Deputy says %d", res.StatusCode)
+}
+
 // seen is what an agent was sent.
 type seen struct {
 	Header http.Header
 	Launch string
 }
 
-// launch has the runtime start this very program as the agent a.
+// launch has the runtime start this very program as the agent a, for users.
 func (w *world) launch() {
+	w.t.Helper()
+	w.launchFor("custom_jwt")
+}
+
+// launchFor does so, and says who is let in.
+func (w *world) launchFor(ways string) {
 	w.t.Helper()
 	self, err := os.Executable()
 	must(w.t, err)
 	dir := w.t.TempDir()
 	must(w.t, os.Symlink(self, filepath.Join(dir, "program")))
-	w.deploy("a", dir, "program", nil)
+	w.deployFor(ways, "a", dir, "program", nil)
 }
 
-// deploy has the runtime start a program of a directory, and waits until it is
-// ready.
+// deploy has the runtime start a program of a directory, for users, and waits
+// until it is ready.
 func (w *world) deploy(agent, dir, entry string, env map[string]string) {
+	w.t.Helper()
+	w.deployFor("custom_jwt", agent, dir, entry, env)
+}
+
+// deployFor does so, and says who is let in.
+func (w *world) deployFor(ways, agent, dir, entry string, env map[string]string) {
 	w.t.Helper()
 	variables, err := json.Marshal(env) // JSON is YAML
 	must(w.t, err)
 	definition := fmt.Sprintf("common: {agent_name: %s, entry_point: %s, language: Python, launch_type: local}\n"+
-		"launch_types: {local: {runtime_auth_type: custom_jwt, runtime_jwt_discovery_url: '%s/.well-known/openid-configuration', runtime_jwt_allowed_clients: [%s], runtime_envs: %s}}\n",
-		agent, entry, w.issuer(), w.client, variables)
+		"launch_types: {local: {runtime_auth_type: %s, runtime_jwt_discovery_url: '%s/.well-known/openid-configuration', runtime_jwt_allowed_clients: [%s], runtime_envs: %s}}\n",
+		agent, entry, ways, w.issuer(), w.client, variables)
 	body, err := json.Marshal(map[string]string{"directory": dir, "definition": definition})
 	must(w.t, err)
 	w.make("/workload-pools/default/agents", string(body), nil)

@@ -59,8 +59,9 @@ type Server struct {
 	config   Config
 	closers  []func() // run in reverse order
 	identity http.Handler
-	ingress  http.Handler // nil if the runtime is off
-	fleet    *fleet.Fleet // nil if the runtime is off
+	ingress  http.Handler     // nil if the runtime is off
+	gate     *ingress.Handler // within ingress
+	fleet    *fleet.Fleet     // nil if the runtime is off
 	guard    *guard.Guard
 	keeper   keeper
 	recovery *recovery.Recovery
@@ -215,6 +216,7 @@ func (s *Server) build(ctx context.Context) error {
 
 	// The runtime: agents and the way in to them.
 	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
+	agentKeys := &agent.Keys{Store: store.Agents{DB: db}, Guard: s.guard, Barred: barred(c.PublicURL, pools), Now: c.Now}
 	launchKeys, err := ring.Signing(ctx, keys.LaunchTokens, jwt.ES256)
 	if err != nil {
 		return err
@@ -227,7 +229,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	if c.IngressListen != "" {
-		if err := s.buildRuntime(launches, agents, tokens); err != nil {
+		if err := s.buildRuntime(launches, agents, agentKeys, tokens); err != nil {
 			return err
 		}
 	}
@@ -265,7 +267,7 @@ func (s *Server) build(ctx context.Context) error {
 		Keys:      ring,
 		Workloads: workloads, Providers: providers, Trials: trials, Webhooks: webhooks,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
-		Agents: agents, Fleet: s.fleet,
+		Agents: agents, AgentKeys: agentKeys, Fleet: s.fleet,
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
 	s.identity = access(log, boundBody(bodyTimeout, mux))
@@ -300,7 +302,7 @@ func firstStart(ctx context.Context, c Config, workloads *workload.Registry, ope
 }
 
 // buildRuntime makes the fleet and the ingress.
-func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, tokens *workload.Tokens) error {
+func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, agentKeys *agent.Keys, tokens *workload.Tokens) error {
 	c := s.config
 	s.fleet = fleet.New(fleet.Config{
 		Store: agents.Store, Driver: &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}, Launches: launches,
@@ -317,9 +319,11 @@ func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry,
 		return err
 	}
 	s.onClose(in.Close)
-	s.ingress = access(c.Logger, ingress.New(ingress.Config{
-		Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger, URL: c.IngressURL,
-	}))
+	s.gate = ingress.New(ingress.Config{
+		Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger,
+		URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
+	})
+	s.ingress = access(c.Logger, s.gate)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/ingress"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
 	"github.com/deputy-id/deputy/internal/secret"
@@ -32,10 +33,13 @@ type Config struct {
 	FormerRootKeyFile string
 	FormerRootKey     secret.Text
 	FormerRootKMS     string
-	TrustDomain       string   // of the workloads' SPIFFE IDs; "" for deputy.local
-	IngressListen     string   // address of the runtime's ingress; "" turns the runtime off
-	IngressURL        string   // as callers see the ingress; "" for http and IngressListen
-	AllowOutbound     []string // private addresses that may be reached; see package outbound
+	TrustDomain       string // of the workloads' SPIFFE IDs; "" for deputy.local
+	IngressListen     string // address of the runtime's ingress; "" turns the runtime off
+	IngressURL        string // as callers see the ingress; "" for http and IngressListen
+	IngressLimits     ingress.Limits
+	// DrainTime is how long requests at the ingress may go on when Deputy is told to end; 0 for 8 s.
+	DrainTime     time.Duration
+	AllowOutbound []string // private addresses that may be reached; see package outbound
 	// BreachedPasswords is a file of breached passwords' hashes; "" for the short built-in list alone. See [userpool.NewBreached].
 	BreachedPasswords string
 	Vendors           string // file of further vendors, by the schema of vendor/catalogue.yaml; "" for the built-in ones alone
@@ -87,6 +91,9 @@ func (c *Config) complete() error {
 				WithSource("--ingress-url").WithFix("what agents answer must not come from where people log in: give the ingress a host name or port of its own")
 		}
 	}
+	if err := c.completeLimits(); err != nil {
+		return err
+	}
 	if c.TrustDomain == "" {
 		c.TrustDomain = defaultTrustDomain
 	}
@@ -96,6 +103,39 @@ func (c *Config) complete() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	return nil
+}
+
+// defaultDrainTime leaves most of the 30 s after which Kubernetes kills.
+const defaultDrainTime = 8 * time.Second
+
+// maxIngressBody bounds what an operator may have the ingress take of one request
+// into memory.
+const maxIngressBody = 256 << 20
+
+// completeLimits checks the bounds of the ingress. What is zero takes its
+// default there.
+func (c *Config) completeLimits() error {
+	l := c.IngressLimits
+	for _, n := range []struct {
+		flag string
+		set  int64
+		most int64
+	}{
+		{"--ingress-max-body", l.MaxBody, maxIngressBody}, {"--ingress-max-concurrent", int64(l.MaxConcurrent), 1 << 20}, {"--ingress-max-per-caller", int64(l.MaxPerCaller), 1 << 20},
+		{"--ingress-rate", int64(l.Rate), 1 << 30}, {"--ingress-burst", int64(l.Burst), 1 << 30},
+		{"--ingress-body-timeout", int64(l.BodyTimeout), int64(time.Hour)}, {"--ingress-first-byte", int64(l.FirstByte), int64(24 * time.Hour)},
+		{"--ingress-idle", int64(l.Idle), int64(24 * time.Hour)}, {"--ingress-timeout", int64(l.Timeout), int64(24 * time.Hour)},
+		{"--drain-time", int64(c.DrainTime), int64(time.Hour)},
+	} {
+		if n.set < 0 || n.set > n.most {
+			return fault.New(fault.Invalid, "limit_invalid", "a bound of the ingress is negative or larger than can be meant").
+				WithSource(n.flag).WithFix("see docs/operating.md for what is usual")
+		}
+	}
+	if c.DrainTime == 0 {
+		c.DrainTime = defaultDrainTime
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func (s *scene) hostileIngress() []hostile {
 	return []hostile{
 		{"no token", invoke(), 401, "token_missing", "Consumer authentication failed"},
 		{"token in the address", at("POST", "/agents/default/a/invoke?access_token="+s.user, ""), 401, "token_missing", ""},
-		{"two tokens", invoke(good, good), 401, "token_ambiguous", ""},
+		{"two tokens", invoke(good, good), 400, "token_ambiguous", ""},
 		{"another scheme", invoke("Basic eDp5"), 401, "token_missing", ""},
 		{"nonsense", invoke("Bearer x"), 401, "token_malformed", ""},
 		{"markup", invoke("Bearer <script>"), 401, "token_malformed", ""},

@@ -20,8 +20,8 @@ const (
 	maxHeaderBytes    = 64 << 10
 )
 
-// The steps of a shutdown: requests may end, then waiting ones are cancelled,
-// then connections are cut.
+// The steps of a shutdown: requests may end (at the ingress for
+// [Config.DrainTime]), then waiting ones are cancelled, then connections are cut.
 const (
 	graceForRequests = 2 * time.Second
 	graceForStreams  = 8 * time.Second
@@ -42,7 +42,10 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var group sync.WaitGroup
-	group.Go(func() { stop(s.serve(ctx, identity, s.identity)) })
+	// Requests to agents end first. While they may go on, so do the agents, and what agents ask for credentials.
+	last, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	group.Go(func() { stop(s.serve(last, identity, s.identity, nil)) })
 	group.Go(func() { s.keeper.run(ctx) })
 	group.Go(func() { s.notifier.Run(ctx) })
 	group.Go(func() { s.recovery.Run(ctx) })
@@ -53,8 +56,13 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() { s.keeper.keepSealed(ctx) })
 	group.Go(func() { s.consents.KeepAsking(ctx) })
 	if in != nil {
-		group.Go(func() { stop(s.serve(ctx, in, s.ingress)) })
-		group.Go(func() { s.fleet.Run(ctx) })
+		group.Go(func() {
+			defer end()
+			stop(s.serve(ctx, in, s.ingress, s.gate.Drain))
+		})
+		group.Go(func() { s.fleet.Run(last) })
+	} else {
+		defer context.AfterFunc(ctx, end)()
 	}
 	s.config.Logger.Info("deputy is ready", "identity", s.config.PublicURL, "ingress", s.config.IngressURL, "version", s.config.Version)
 	if s.config.Ready != nil {
@@ -73,6 +81,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
+// within gives f so much time, although ctx is done.
+func within(ctx context.Context, bound time.Duration, f func(context.Context)) {
+	ctx, release := context.WithTimeout(context.WithoutCancel(ctx), bound)
+	defer release()
+	f(ctx)
+}
+
 func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err == nil {
@@ -89,8 +104,10 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	}
 }
 
-// serve answers requests on l until ctx is done.
-func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
+// serve answers requests on l until ctx is done. drain, if there is one, refuses
+// new requests from then on and waits for those under way, WebSockets too, of
+// which the server knows nothing any more.
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, drain func(context.Context)) error {
 	// Requests get a context that ends later than ctx, so that those under way may finish.
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -106,9 +123,16 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 		return fault.Wrap(err, fault.Unavailable, "serve_failed", "the listener on %s broke", l.Addr())
 	case <-ctx.Done():
 	}
-	streams := time.AfterFunc(graceForRequests, cancel)
+	grace := graceForRequests
+	if drain != nil {
+		within(ctx, s.config.DrainTime, drain)
+		cancel()
+		within(ctx, graceForStreams, drain)
+		grace = 0
+	}
+	streams := time.AfterFunc(grace, cancel)
 	defer streams.Stop()
-	bound, release := context.WithTimeout(context.WithoutCancel(ctx), graceForRequests+graceForStreams)
+	bound, release := context.WithTimeout(context.WithoutCancel(ctx), grace+graceForStreams)
 	defer release()
 	if err := server.Shutdown(bound); err != nil {
 		return server.Close()

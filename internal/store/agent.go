@@ -7,7 +7,7 @@ import (
 	"github.com/deputy-id/deputy/internal/guard"
 )
 
-// Agents keeps agents; it implements [agent.Store].
+// Agents keeps agents and their keys; it implements [agent.Store] and [agent.KeyStore].
 type Agents struct{ DB *DB }
 
 const agentColumns = `pool, name, definition, directory, version, desired, created, updated`

@@ -74,6 +74,12 @@ func (s Authorizations) Complete(ctx context.Context, p guard.Permit, action gua
 			if err := putGrant(ctx, tx, g); err != nil {
 				return err
 			}
+			// The no-op update keeps the provider from being changed until this is committed. It comes after the
+			// grant, as in a provider's deletion, or the two would wait for each other.
+			if err := must(ctx, tx, consent.ProviderChanged(), `UPDATE providers SET version = version WHERE pool = $1 AND name = $2 AND version = $3`,
+				a.Pool, a.Provider, a.ProviderVersion); err != nil {
+				return err
+			}
 		}
 		if err := putDelegation(ctx, tx, d); err != nil {
 			return err

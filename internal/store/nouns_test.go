@@ -27,14 +27,32 @@ func TestUserPools(t *testing.T) {
 func TestAgents(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		db, _ := open(t)
-		for _, pool := range []string{"default", "other"} {
-			p := storetest.Permit(t, workload.ActionCreatePool, workload.PoolResource(pool))
-			if err := (store.Workloads{DB: db}).CreatePool(t.Context(), p, workload.Pool{Name: pool}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		addWorkloadPools(t, db)
 		agenttest.TestStore(t, store.Agents{DB: db})
 	})
+}
+
+func TestAgentKeys(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		agenttest.TestKeys(t, func(t *testing.T) agenttest.KeyBackend {
+			db, _ := open(t)
+			addWorkloadPools(t, db)
+			return agenttest.KeyBackend{
+				KeyStore: store.Agents{DB: db}, Agents: store.Agents{DB: db},
+				Entries: func(ctx context.Context) ([]audit.Entry, error) { return storetest.Entries(ctx, db) },
+			}
+		})
+	})
+}
+
+func addWorkloadPools(t *testing.T, db *store.DB) {
+	t.Helper()
+	for _, pool := range []string{"default", "other"} {
+		p := storetest.Permit(t, workload.ActionCreatePool, workload.PoolResource(pool))
+		if err := (store.Workloads{DB: db}).CreatePool(t.Context(), p, workload.Pool{Name: pool}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestAnAgentGetsItsWorkload(t *testing.T) {

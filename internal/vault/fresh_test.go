@@ -41,6 +41,7 @@ type thirdParty struct {
 	calls   int
 	revoked []string                                   // "access refresh"
 	refusal error                                      // of revocations
+	one     bool                                       // an authorization takes the place of the former one
 	answer  func(vendor.Tokens) (vendor.Tokens, error) // nil: as it is
 	now     func() time.Time
 }
@@ -115,7 +116,7 @@ func complete(t testing.TB, db *store.DB, id string, u name.User, g vault.Grant)
 	if err := (store.Authorizations{DB: db}).BeginAuthorization(t.Context(), storetest.Permit(t, consent.ActionBegin, a.Resource()), a); err != nil {
 		t.Fatal(err)
 	}
-	a.State, a.Version = consent.Completed, 2
+	a.State, a.Version, a.ProviderVersion = consent.Completed, 2, 1
 	err := store.Authorizations{DB: db}.Complete(t.Context(), storetest.Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, a, g,
 		vault.Delegation{ID: delegationID(id), GrantID: g.ID, Workload: agent, Scopes: g.Scopes})
 	if err != nil {

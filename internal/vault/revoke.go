@@ -78,6 +78,9 @@ type Revocations interface {
 // vendor_endpoint_missing if the third party has no way to revoke.
 type Revoker interface {
 	Revoke(ctx context.Context, p guard.Permit, r Revocation, access, refresh secret.Text) error
+	// Supersedes reports whether what r's user authorized since then, with the provider and at the same account, took
+	// the place of what r is about, or would end with it.
+	Supersedes(ctx context.Context, p guard.Permit, r Revocation) (bool, error)
 }
 
 const (
@@ -139,6 +142,13 @@ func (v *Vault) revokeUpstream(ctx context.Context, p guard.Permit, r Revocation
 	if t.Access.Empty() && t.Refresh.Empty() {
 		return "dead before", nil
 	}
+	superseded, err := v.superseded(ctx, p, r, t.Account)
+	switch {
+	case err != nil:
+		return "", err
+	case superseded:
+		return "superseded", nil
+	}
 	switch err := v.Revoker.Revoke(ctx, p, r, t.Access, t.Refresh); {
 	case fault.HasCode(err, "vendor_endpoint_missing"):
 		return "the third party has no revocation", nil
@@ -147,6 +157,22 @@ func (v *Vault) revokeUpstream(ctx context.Context, p guard.Permit, r Revocation
 	default:
 		return "revoked", nil
 	}
+}
+
+// superseded reports whether r's user has authorized again before r could be
+// done, in a way that r must not be done any more. An account that is not known
+// may be the one at hand: the tokens of r are destroyed in any case, while a
+// grant that somebody uses would end without anybody's wish.
+func (v *Vault) superseded(ctx context.Context, p guard.Permit, r Revocation, account string) (bool, error) {
+	list, err := v.Held.Grants(ctx, Filter{Pool: r.Pool, Provider: r.Provider, Limit: 1}.Of(r.User))
+	if err != nil || len(list) == 0 {
+		return false, err
+	}
+	g := list[0]
+	if g.State != Active || account != "" && g.Account.ID != "" && g.Account.ID != account {
+		return false, nil
+	}
+	return v.Revoker.Supersedes(ctx, p, r)
 }
 
 // overtaken is for tokens that came of a refresh while their grant was taken

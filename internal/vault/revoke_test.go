@@ -27,6 +27,13 @@ func (p *thirdParty) Revoke(_ context.Context, _ guard.Permit, _ vault.Revocatio
 	return p.refusal
 }
 
+// Supersedes implements vault.Revoker.
+func (p *thirdParty) Supersedes(context.Context, guard.Permit, vault.Revocation) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.one, nil
+}
+
 var root = name.Caller{Kind: name.Operator, Operator: "root"}
 
 // revoke works off what is due.
@@ -236,5 +243,56 @@ func TestADeletedProvidersSecretIsKeptUntilItsTokensAreRevoked(t *testing.T) {
 	}
 	if _, err := providers.FormerProvider(t.Context(), "prv_1"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("the former provider is still there: %v", err)
+	}
+}
+
+// TestALateRevocationSparesWhatCameAfterIt ends a grant while the third party is
+// down, has the user authorize again, and lets the third party come back: one
+// that keeps a single authorization of him would end the new one too.
+func TestALateRevocationSparesWhatCameAfterIt(t *testing.T) {
+	for what, c := range map[string]struct {
+		one           bool
+		before, after string // accounts
+		again         bool
+		want          string // outcome
+	}{
+		"one at a time":                      {true, "acc_1", "acc_1", true, "superseded"},
+		"one at a time, accounts unknown":    {true, "", "", true, "superseded"},
+		"one at a time, an account unknown":  {true, "acc_1", "", true, "superseded"},
+		"one at a time, at another account":  {true, "acc_1", "acc_2", true, "revoked"},
+		"one at a time, and not again":       {true, "acc_1", "", false, "revoked"},
+		"each for itself, at the same place": {false, "acc_1", "acc_1", true, "revoked"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			give := func(id, account string, old vault.Grant) vault.Grant {
+				g, err := w.vault.NewGrant(t.Context(), "default", "feishu", zhang, old, vendor.Account{ID: account}, vendor.Tokens{
+					Access: secret.FromString("at_" + id), Refresh: secret.FromString("rt_" + id), TokenType: "Bearer", ExpiresAt: w.now().Add(time.Hour)}, w.grant.Scopes)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.authorize(t, "auth_"+id, g)
+				return g
+			}
+			w.grant = give("former", c.before, w.grant)
+			w.party.refusal, w.party.one = errors.New("down"), c.one
+			w.delete(t)
+			w.revoke(t)
+			if c.again {
+				give("new", c.after, vault.Grant{})
+			}
+			w.party.refusal, w.party.revoked = nil, nil
+			w.pass(time.Minute)
+			w.revoke(t)
+			if n := len(w.party.revoked); (n == 1) != (c.want == "revoked") {
+				t.Errorf("%d were revoked", n)
+			}
+			if list := w.entries(t, vault.ActionRevokeUpstream); len(list) != 1 || list[0].Outcome != audit.Allowed || list[0].Detail["outcome"] != c.want {
+				t.Errorf("recorded: %+v", list)
+			}
+			if list := w.pending(t); len(list) != 0 {
+				t.Errorf("still pending: %+v", list)
+			}
+		})
 	}
 }

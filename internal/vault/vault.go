@@ -97,6 +97,7 @@ type Tokens struct {
 	Access  secret.Text
 	Refresh secret.Text // empty: there is none
 	Type    string
+	Account string // id of the account that they open; "" if that is not known
 }
 
 // Store keeps grants and delegations. A grant not found is the fault of
@@ -188,7 +189,7 @@ func (v *Vault) seal(ctx context.Context, g Grant, t vendor.Tokens, granted name
 	if !t.Refresh.Empty() && !g.Expires.IsZero() {
 		g.Due = g.Expires.Add(-margin(g.Expires.Sub(g.Updated)))
 	}
-	plain, err := Tokens{t.Access, t.Refresh, t.TokenType}.encode()
+	plain, err := Tokens{t.Access, t.Refresh, t.TokenType, g.Account.ID}.encode()
 	if err != nil {
 		return Grant{}, err
 	}
@@ -206,10 +207,11 @@ type tokensJSON struct {
 	Access  []byte `json:"a"`
 	Refresh []byte `json:"r,omitempty"`
 	Type    string `json:"t"`
+	Account string `json:"i,omitempty"`
 }
 
 func (t Tokens) encode() (secret.Text, error) {
-	b, err := json.Marshal(tokensJSON{t.Access.Reveal(), t.Refresh.Reveal(), t.Type})
+	b, err := json.Marshal(tokensJSON{t.Access.Reveal(), t.Refresh.Reveal(), t.Type, t.Account})
 	return secret.New(b), err
 }
 
@@ -227,5 +229,5 @@ func decode(plain secret.Text, grant string) (Tokens, error) {
 	if err := json.Unmarshal(plain.Reveal(), &t); err != nil {
 		return Tokens{}, fault.New(fault.Internal, "seal_broken", "the tokens of grant %s are not readable", grant)
 	}
-	return Tokens{secret.New(t.Access), secret.New(t.Refresh), t.Type}, nil
+	return Tokens{secret.New(t.Access), secret.New(t.Refresh), t.Type, t.Account}, nil
 }

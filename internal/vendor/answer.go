@@ -164,7 +164,7 @@ func (a answer) tokens(t Token, asked time.Time) (Tokens, bool) {
 		return Tokens{}, false
 	}
 	got := Tokens{Access: access, Refresh: refresh, TokenType: oauth.TokenTypeBearer, ID: id}
-	got.Scopes, got.ScopesKnown = a.scopes(t)
+	got.Scopes, got.ScopesKnown = a.scopes(t.Scope, t.ScopeSeparators)
 	lifetime := a.seconds(t.ExpiresIn)
 	if at := a.text(t.ExpiresAt); at != "" {
 		if unix, err := strconv.ParseInt(at, 10, 64); err == nil && unix > asked.Unix() && unix-asked.Unix() <= int64(maxLifetime/time.Second) {
@@ -202,14 +202,14 @@ func (a answer) token(path string) (secret.Text, bool) {
 	return secret.FromString(s), true
 }
 
-func (a answer) scopes(t Token) (name.Scopes, bool) {
-	raw := a.at(t.Scope)
+func (a answer) scopes(path, separators string) (name.Scopes, bool) {
+	raw := a.at(path)
 	if raw == nil {
 		return name.Scopes{}, false
 	}
 	var list []string
 	if json.Unmarshal(raw, &list) != nil {
-		list = strings.FieldsFunc(a.text(t.Scope), func(r rune) bool { return strings.ContainsRune(t.ScopeSeparators, r) })
+		list = strings.FieldsFunc(a.text(path), func(r rune) bool { return strings.ContainsRune(separators, r) })
 	}
 	scopes, err := name.NewScopes(list...)
 	return scopes, err == nil

@@ -66,7 +66,8 @@ func (c *Client) Test(ctx context.Context, e Entry, app App, access secret.Text)
 		_, err := c.Profile(ctx, e, access)
 		return err
 	case e.Endpoints.Introspection != "":
-		return c.introspect(ctx, e, app, access)
+		_, err := c.introspect(ctx, e, app, access)
+		return err
 	default:
 		return e.missing("user info")
 	}
@@ -98,27 +99,27 @@ func (c *Client) call(ctx context.Context, e Entry, purpose, method, address, bo
 	return a, resp.Status, nil
 }
 
-// introspect asks whether a token is active (RFC 7662, section 2). One that is
-// not is refused like by the API.
-func (c *Client) introspect(ctx context.Context, e Entry, app App, access secret.Text) error {
+// introspect asks about a token (RFC 7662, section 2). One that is not active is
+// refused like by the API.
+func (c *Client) introspect(ctx context.Context, e Entry, app App, access secret.Text) (answer, error) {
 	i := e.Introspection
 	r, err := c.request(e, app, ask{http.MethodPost, e.Endpoints.Introspection, i.Auth, i.Body, i.Body.mediaType(), map[string]string{i.Param: access.RevealString()}, nil})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.Purpose = "introspection at " + e.ID
 	resp, err := c.Outbound.Do(ctx, r)
 	if err != nil {
-		return e.unreachable(StepAPI, err)
+		return nil, e.unreachable(StepAPI, err)
 	}
 	a := parseAnswer(resp.Body)
 	_, _, failed := a.failed(e.Errors)
 	switch active := string(a.at("active")); {
 	case success(resp.Status) && !failed && active == "true":
-		return nil
+		return a, nil
 	case success(resp.Status) && !failed && active == "false":
-		return e.failure(StepAPI, resp.Status, "", "invalid_token", "", "").fault()
+		return nil, e.failure(StepAPI, resp.Status, "", "invalid_token", "", "").fault()
 	default:
-		return e.refused(StepAPI, resp.Status, a, app, []secret.Text{access, app.ClientSecret, secret.FromString(r.Header.Get("Authorization"))}).fault()
+		return nil, e.refused(StepAPI, resp.Status, a, app, []secret.Text{access, app.ClientSecret, secret.FromString(r.Header.Get("Authorization"))}).fault()
 	}
 }

@@ -37,28 +37,29 @@ type Catalogue struct {
 // Entry is what is known about one vendor; see catalogue.yaml for the meaning
 // of each field.
 type Entry struct {
-	ID            string            `yaml:"-"`
-	Name          Words             `yaml:"name"`
-	Docs          string            `yaml:"docs"`
-	Endpoints     Endpoints         `yaml:"endpoints"`
-	Authorize     Authorize         `yaml:"authorize"`
-	Token         Token             `yaml:"token"`
-	Rotation      Rotation          `yaml:"rotation"`
-	RefreshScope  string            `yaml:"refreshScope"`
-	Grants        Grants            `yaml:"grants"`
-	Cumulative    bool              `yaml:"cumulative"`
-	Resource      bool              `yaml:"resource"`
-	Identity      Identity          `yaml:"identity"`
-	Test          Test              `yaml:"test"`
-	Proof         Proof             `yaml:"proof"`
-	Revocation    Revocation        `yaml:"revocation"`
-	Introspection Introspection     `yaml:"introspection"`
-	Header        map[string]string `yaml:"header"`
-	Errors        Errors            `yaml:"errors"`
-	Codes         []Code            `yaml:"codes"`
-	Scopes        []Scope           `yaml:"scopes"`
-	RefusedScopes []Refused         `yaml:"refusedScopes"`
-	Console       Words             `yaml:"console"`
+	ID            string              `yaml:"-"`
+	Name          Words               `yaml:"name"`
+	Docs          string              `yaml:"docs"`
+	Endpoints     Endpoints           `yaml:"endpoints"`
+	Authorize     Authorize           `yaml:"authorize"`
+	Token         Token               `yaml:"token"`
+	Rotation      Rotation            `yaml:"rotation"`
+	RefreshScope  string              `yaml:"refreshScope"`
+	Grants        Grants              `yaml:"grants"`
+	Cumulative    bool                `yaml:"cumulative"`
+	Resource      bool                `yaml:"resource"`
+	Identity      Identity            `yaml:"identity"`
+	Test          Test                `yaml:"test"`
+	Proof         Proof               `yaml:"proof"`
+	Revocation    Revocation          `yaml:"revocation"`
+	Introspection Introspection       `yaml:"introspection"`
+	Header        map[string]string   `yaml:"header"`
+	Errors        Errors              `yaml:"errors"`
+	Codes         []Code              `yaml:"codes"`
+	Scopes        []Scope             `yaml:"scopes"`
+	RefusedScopes []Refused           `yaml:"refusedScopes"`
+	Includes      map[string][]string `yaml:"includes"`
+	Console       Words               `yaml:"console"`
 
 	common []Code // of the RFCs
 }
@@ -148,6 +149,7 @@ type Revocation struct {
 	Param  string            `yaml:"param"`
 	Hint   bool              `yaml:"hint"`
 	Which  Which             `yaml:"which"`
+	All    bool              `yaml:"all"`
 	Gone   []string          `yaml:"gone"`
 }
 
@@ -156,6 +158,7 @@ type Introspection struct {
 	Auth  Auth   `yaml:"auth"`
 	Body  Body   `yaml:"body"`
 	Param string `yaml:"param"`
+	Scope string `yaml:"scope"`
 }
 
 // Errors says where an answer tells that it is an error.
@@ -346,6 +349,7 @@ func (e Entry) clone() Entry {
 	} {
 		*m = maps.Clone(*m)
 	}
+	e.Includes = maps.Clone(e.Includes)
 	return e
 }
 

@@ -2,6 +2,7 @@ package vendor
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -50,7 +51,7 @@ func (e Entry) check() error {
 	if !slices.Contains([]Grants{"", GrantsOne, GrantsMany}, e.Grants) {
 		return invalid(at+".grants", "is one or many")
 	}
-	paths := slices.Concat([]string{e.Identity.ID, e.Identity.Name, e.Errors.OK, e.Test.OK, e.Proof.OK}, e.Errors.Code, e.Errors.Error, e.Errors.Description)
+	paths := slices.Concat([]string{e.Identity.ID, e.Identity.Name, e.Errors.OK, e.Test.OK, e.Proof.OK, e.Introspection.Scope}, e.Errors.Code, e.Errors.Error, e.Errors.Description)
 	if err := checkPaths(at, paths); err != nil {
 		return err
 	}
@@ -63,6 +64,14 @@ func (e Entry) check() error {
 		if s.Scope == "" || s.Why.EN == "" || s.Why.ZH == "" {
 			return invalid(at+".refusedScopes", "needs a scope and the reason in en and zh")
 		}
+	}
+	for _, scope := range slices.Sorted(maps.Keys(e.Includes)) {
+		if _, err := name.NewScopes(append(e.Includes[scope], scope)...); err != nil || len(e.Includes[scope]) == 0 {
+			return invalid(at+".includes", "needs valid scopes")
+		}
+	}
+	if e.Cumulative && e.Token.Scope == "" {
+		return invalid(at+".cumulative", "needs token.scope: nobody else knows what a token has")
 	}
 	return checkCodes(at+".codes", e.Codes)
 }

@@ -107,6 +107,13 @@ func (c *Client) tokens(ctx context.Context, e Entry, step Step, app App, params
 	if !ok {
 		return Tokens{}, e.refused(step, status, a, app, append(sent, app.ClientSecret)).fault()
 	}
+	if !t.ScopesKnown && (step == StepExchange || step == StepDevice) && e.Introspection.Scope != "" && e.Endpoints.Introspection != "" {
+		// The code is spent: without an answer to this the scopes are what was asked for, as they are elsewhere.
+		if a, err := c.introspect(ctx, e, app, t.Access); err == nil {
+			t.Scopes, t.ScopesKnown = a.scopes(e.Introspection.Scope, e.Token.ScopeSeparators)
+		}
+	}
+	t.Scopes = e.withIncluded(t.Scopes)
 	return t, nil
 }
 

@@ -3,7 +3,9 @@ package vendor_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -54,10 +56,17 @@ func catalogueTable(t *testing.T) string {
 		if e.Authorize.PKCE == "none" {
 			pkce = "no"
 		}
-		if e.Endpoints.Revocation == "" {
-			revocation = "no"
+		grants := string(e.Grants)
+		if e.Cumulative {
+			grants += ", cumulative"
 		}
-		fmt.Fprintf(&s, "| `%s` | [%s](%s) | %s | %s | %s | %s | %s |\n", id, e.Name.EN, e.Docs, base, pkce, e.Rotation, e.Grants, revocation)
+		switch {
+		case e.Endpoints.Revocation == "":
+			revocation = "no"
+		case e.Revocation.All:
+			revocation += ", ends all"
+		}
+		fmt.Fprintf(&s, "| `%s` | [%s](%s) | %s | %s | %s | %s | %s |\n", id, e.Name.EN, e.Docs, base, pkce, e.Rotation, grants, revocation)
 		if len(e.Scopes)+len(e.RefusedScopes) == 0 {
 			continue
 		}
@@ -67,6 +76,9 @@ func catalogueTable(t *testing.T) string {
 		}
 		if e.RefreshScope != "" {
 			fmt.Fprintf(&scopes, "- without `%s` there is no refresh token\n", e.RefreshScope)
+		}
+		for _, scope := range slices.Sorted(maps.Keys(e.Includes)) {
+			fmt.Fprintf(&scopes, "- `%s` includes `%s`\n", scope, strings.Join(e.Includes[scope], "`, `"))
 		}
 		for _, r := range e.RefusedScopes {
 			fmt.Fprintf(&scopes, "- never `%s`: %s\n", r.Scope, strings.ReplaceAll(r.Why.EN, "{vendor}", e.Name.EN))

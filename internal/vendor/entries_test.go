@@ -175,7 +175,11 @@ func TestEveryVendorsErrors(t *testing.T) {
 					if err := call(); !errors.As(err, &f) {
 						t.Fatalf("%s at %s: %v", p.fail, step, err)
 					}
-					if f.Class != known.Class || f.VendorCode != p.fail || f.Step != step {
+					shown := p.fail
+					if strings.Contains(shown, " ") { // a description, without the word that stands beside it
+						shown = "unreadable"
+					}
+					if f.Class != known.Class || f.VendorCode != shown || f.Step != step {
 						t.Errorf("%s at %s is %+v", p.fail, step, f)
 					}
 					if said := f.Explanation + f.ExplanationZH + f.Fix + f.FixZH; strings.ContainsAny(said, "{}") || f.FixZH == "" {

@@ -95,7 +95,7 @@ func (e Entry) UnknownScopes(scopes name.Scopes) (unknown name.Scopes, fix strin
 	}
 	var list []string
 	for _, s := range scopes.List() {
-		if slices.Contains(known, s) || s == e.RefreshScope {
+		if slices.Contains(known, s) || s == e.RefreshScope || len(e.Includes[s]) > 0 {
 			continue
 		}
 		if list = append(list, s); fix == "" {

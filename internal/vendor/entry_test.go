@@ -19,7 +19,7 @@ func TestBuiltinCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range strings.Fields(`asana atlassian auth0 coze custom custom-post dingtalk dropbox entra feishu feishu-v2 figma gitea github github-app gitlab
+	for _, id := range strings.Fields(`asana atlassian auth0 coze custom custom-post dex dingtalk dropbox entra feishu feishu-v2 figma gitea github github-app gitlab
 		google hubspot lark linear linkedin notion okta reddit salesforce slack slack-user spotify twitch x zoom`) {
 		if !slices.Contains(c.IDs(), id) {
 			t.Errorf("%s is missing", id)

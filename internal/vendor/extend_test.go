@@ -85,6 +85,9 @@ func TestWithNamesThePlace(t *testing.T) {
 		"test":                {"vendors:\n  a: {extends: slack, test: {url: 'https://x.example'}}\n", "vendors.a.test.url"},
 		"header's name":       {"vendors:\n  a: {extends: slack, header: {'a b': c}}\n", "vendors.a.header"},
 		"header's value":      {"vendors:\n  a: {extends: slack, header: {a: \"b\\nc: d\"}}\n", "vendors.a.header"},
+		"includes":            {"vendors:\n  a: {extends: slack, includes: {'a b': [c]}}\n", "vendors.a.includes"},
+		"includes nothing":    {"vendors:\n  a: {extends: slack, includes: {a: []}}\n", "vendors.a.includes"},
+		"cumulative, unsaid":  {"vendors:\n  a: {extends: notion, cumulative: true}\n", "vendors.a.cumulative"},
 		"code parameter":      {"vendors:\n  a: {extends: slack, authorize: {codeParam: state}}\n", "vendors.a.authorize.codeParam"},
 	} {
 		if _, err := with(t, c.file); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error()+fault.As(err).Source, c.place) {

@@ -105,7 +105,7 @@ func (e Entry) failure(step Step, status int, code, word, callback, detail strin
 	if !ok || (overloaded && known.Class != ClassRetry) {
 		known = unclear()
 	}
-	if code == "" {
+	if shown := codeShape(code); word != "" && (shown == "" || shown == unreadable) {
 		code = word
 	}
 	what, fix := e.fill(known.What, callback), e.fill(known.Fix, callback)
@@ -138,17 +138,20 @@ func unclear() Code {
 	}
 }
 
+// unreadable stands for a code that does not look like one.
+const unreadable = "unreadable"
+
 // codeShape returns code if it looks like one, so that nobody can make Deputy
 // show a text of theirs by calling it a code.
 func codeShape(code string) string {
 	for _, c := range []byte(code) {
 		ok := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-' || c == '.'
 		if !ok {
-			return "unreadable"
+			return unreadable
 		}
 	}
 	if len(code) > 64 {
-		return "unreadable"
+		return unreadable
 	}
 	return code
 }

@@ -32,6 +32,8 @@ type agentJSON struct {
 	Restarts  int           `json:"restarts"`
 	Serving   int64         `json:"serving,omitempty" doc:"The version before, which takes the requests until this one is ready"`
 	Endpoint  string        `json:"endpoint,omitempty" doc:"Service endpoint; append /invoke"`
+	Inbound   []string      `json:"inbound,omitempty" doc:"Who is let in: custom_jwt, key_auth, none (everybody)"`
+	Protocols []string      `json:"protocols,omitempty" doc:"How it is talked to below its endpoint: invoke, websocket (/ws), a2a, mcp"`
 	Warnings  []warningJSON `json:"warnings,omitempty" doc:"What the definition has that Deputy does not use"`
 	CreatedAt time.Time     `json:"createdAt"`
 	UpdatedAt time.Time     `json:"updatedAt"`
@@ -44,6 +46,7 @@ type warningJSON struct {
 
 func (a *API) agent(v agent.Agent) agentJSON {
 	shown := agentJSON{Name: v.Name, Pool: v.Pool, Workload: v.Workload().SPIFFEID(a.TrustDomain), Version: v.Version, Desired: v.Desired, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt}
+	shown.Inbound, shown.Protocols = v.Definition.Inbound.Ways(), v.Definition.Paths.Protocols()
 	if a.Fleet == nil {
 		return shown
 	}

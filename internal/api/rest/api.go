@@ -70,6 +70,7 @@ type API struct {
 	Broker        *broker.Broker
 	Flow          *consent.Flow
 	Agents        *agent.Registry
+	AgentKeys     *agent.Keys
 	Fleet         *fleet.Fleet // nil if the runtime is off
 	Audit         AuditLog
 	Keys          *keys.Ring

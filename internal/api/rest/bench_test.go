@@ -141,7 +141,7 @@ func credentialServer(b *testing.B) target {
 	must(err)
 	a := consent.Authorization{ID: "auth_1", Pool: "default", Provider: "feishu", Workload: w, User: u, State: consent.Pending, LinkHash: "h", Sealed: []byte{1}, Version: 1}
 	must(store.Authorizations{DB: db}.BeginAuthorization(ctx, storetest.Permit(b, consent.ActionBegin, a.Resource()), a))
-	a.State, a.Version = consent.Completed, 2
+	a.State, a.Version, a.ProviderVersion = consent.Completed, 2, 1
 	must(store.Authorizations{DB: db}.Complete(ctx, storetest.Permit(b, consent.ActionFinish, a.Resource()), consent.ActionFinish, a, grant,
 		vault.Delegation{ID: "dlg_1", GrantID: grant.ID, Workload: w, Scopes: scopes}))
 	key, err := jwt.Generate(jwt.ES256)

@@ -120,6 +120,9 @@ func (a *API) endpoints() []endpoint {
 		{post, "/workload-pools/{pool}/agents/{agent}/stop", "stopAgent", "agents", "Stop an agent", operators, nil, nil, ok, agentJSON{}, a.stopAgent},
 		{get, "/workload-pools/{pool}/agents/{agent}/logs", "agentLogs", "agents", "Show the last lines that an agent wrote", operators,
 			[]parameter{{"lines", "integer", "At most this many, 1 to 1000; 100 if left out"}}, nil, ok, logsJSON{}, a.agentLogs},
+		{get, "/workload-pools/{pool}/agents/{agent}/keys", "listAgentKeys", "agents", "List what may call an agent with a key", operators, nil, nil, ok, list[agentKeyJSON]{}, a.listAgentKeys},
+		{post, "/workload-pools/{pool}/agents/{agent}/keys", "createAgentKey", "agents", "Create a key to call an agent with; it is shown once", operators, nil, newAgentKey{}, created, agentKeyJSON{}, a.createAgentKey},
+		{del, "/workload-pools/{pool}/agents/{agent}/keys/{key}", "deleteAgentKey", "agents", "Revoke an agent's key at once", operators, nil, nil, nothing, nil, a.deleteAgentKey},
 
 		{get, "/audit", "listAudit", "audit", "Read the audit log", operators, auditQuery, nil, ok, list[recordJSON]{}, a.listAudit},
 		{get, "/audit/stream", "followAudit", "audit", "Follow the audit log as server-sent events", operators, followQuery, nil, ok, nil, a.followAudit},

@@ -26,7 +26,7 @@ func (w *world) give(u name.User, to name.Workload) (vault.Grant, vault.Delegati
 	a := consent.Authorization{ID: name.NewID("auth"), Pool: to.Pool, Provider: "feishu", Workload: to, User: u, State: consent.Pending, LinkHash: name.NewID("h"), Sealed: []byte{1}, Version: 1}
 	s := store.Authorizations{DB: w.db}
 	must(w.t, s.BeginAuthorization(ctx, w.permit(consent.ActionBegin, a.Resource()), a))
-	a.State, a.Version = consent.Completed, 2
+	a.State, a.Version, a.ProviderVersion = consent.Completed, 2, 1
 	must(w.t, s.Complete(ctx, w.permit(consent.ActionFinish, a.Resource()), consent.ActionFinish, a, g, d))
 	return g, d
 }

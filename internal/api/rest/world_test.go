@@ -105,7 +105,7 @@ func newWorld(t *testing.T) *world {
 		Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
 		Providers: providers, Trials: &trial.Trials{Guard: g, Providers: providers}, Vault: v, Flow: flow,
 		Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow, Other: &obtain.Kinds{Providers: providers, Now: time.Now}},
-		Agents: agents, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
+		Agents: agents, AgentKeys: &agent.Keys{Store: store.Agents{DB: db}, Guard: g, Now: time.Now, Barred: func(_ context.Context, u name.User) (bool, error) { return u.Subject == "usr_gone", nil }}, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
 		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),
 	}}
 	w.serve()

@@ -141,7 +141,7 @@ func pending(w name.Workload, u name.User) consent.Authorization {
 }
 
 func completed(a consent.Authorization) consent.Authorization {
-	a.State, a.Version = consent.Completed, a.Version+1
+	a.State, a.Version, a.ProviderVersion = consent.Completed, a.Version+1, 1
 	return a
 }
 

@@ -50,6 +50,7 @@ func Run(t *testing.T, open Open) {
 		{"EndDuringConsent", testEndDuringConsent},
 		{"Authorizations", testAuthorizations},
 		{"CompleteIsAtomic", testCompleteIsAtomic},
+		{"ProviderChangedMeanwhile", testProviderChangedMeanwhile},
 		{"AdvanceConcurrent", testAdvanceConcurrent},
 		{"BellIsHeardEverywhere", testBell},
 		{"ConsentDevices", testConsentDevices},

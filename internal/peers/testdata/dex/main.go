@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	gosundheit "github.com/AppsFlyer/go-sundheit"
@@ -35,6 +36,26 @@ func main() {
 	}
 }
 
+// unlocked is Dex's memory but for the update of refresh tokens: what is called for that reads the memory, which has one lock
+// and would wait for itself.
+type unlocked struct {
+	storage.Storage
+	one sync.Mutex
+}
+
+func (u *unlocked) UpdateRefreshToken(ctx context.Context, id string, update func(storage.RefreshToken) (storage.RefreshToken, error)) error {
+	u.one.Lock()
+	defer u.one.Unlock()
+	t, err := u.GetRefresh(ctx, id)
+	if err != nil {
+		return err
+	}
+	if t, err = update(t); err != nil {
+		return err
+	}
+	return u.Storage.UpdateRefreshToken(ctx, id, func(storage.RefreshToken) (storage.RefreshToken, error) { return t, nil })
+}
+
 func run(ctx context.Context, secret, callback string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -46,8 +67,7 @@ func run(ctx context.Context, secret, callback string) error {
 	if err != nil {
 		return err
 	}
-	kept := memory.New(logger)
-	kept = storage.WithStaticClients(kept, []storage.Client{{ID: "deputy", Secret: secret, RedirectURIs: []string{callback}, Name: "Deputy"}})
+	kept := storage.WithStaticClients(&unlocked{Storage: memory.New(logger)}, []storage.Client{{ID: "deputy", Secret: secret, RedirectURIs: []string{callback}, Name: "Deputy"}})
 	kept = storage.WithStaticPasswords(kept, []storage.Password{{Email: "li.si@example.com", Hash: hash, Username: "lisi", UserID: "u1"}}, logger)
 	kept = storage.WithStaticConnectors(kept, []storage.Connector{{ID: "local", Type: "local", Name: "Email"}})
 	signing := signer.LocalConfig{KeysRotationPeriod: "6h"}
@@ -55,7 +75,7 @@ func run(ctx context.Context, secret, callback string) error {
 	if err != nil {
 		return err
 	}
-	policy, err := tokens.NewRefreshTokenPolicy(logger, true, "", "", "3s")
+	policy, err := tokens.NewRefreshTokenPolicy(logger, false, "", "", "") // which means rotation, and that a spent refresh token is dead at once
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,14 @@ server.listen(0, '127.0.0.1')
 await once(server, 'listening')
 const issuer = `http://127.0.0.1:${server.address().port}`
 const provider = new Provider(issuer, {
-  clients: [{ client_id: 'deputy', client_secret: secret, redirect_uris: [callback], token_endpoint_auth_method: 'client_secret_basic' }],
+  clients: [{
+    client_id: 'deputy', client_secret: secret, redirect_uris: [callback], token_endpoint_auth_method: 'client_secret_basic',
+    grant_types: ['authorization_code', 'refresh_token'],
+  }],
   claims: { openid: ['sub'], profile: ['name', 'preferred_username'], email: ['email', 'email_verified'] },
   conformIdTokenClaims: false,
-  features: { devInteractions: { enabled: false } },
+  features: { devInteractions: { enabled: false }, revocation: { enabled: true } },
+  rotateRefreshToken: true,
   findAccount: async (_, id) => ({ accountId: id, claims: async () => accounts[id] }),
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
 })
