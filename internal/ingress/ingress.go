@@ -183,13 +183,12 @@ type request struct {
 	in       *http.Request
 
 	// Filled in on the way:
-	known    bool // there is such an agent
-	inbound  agent.Inbound
-	payer    string // whom the request counts for
-	path     string // the agent's own
-	socket   bool   // the token came as a subprotocol of a WebSocket
-	mcp      string // the agent's own id of an MCP session; "" = none
-	finished func() // tells the fleet that the request does not need the agent any more
+	known   bool // there is such an agent
+	inbound agent.Inbound
+	payer   string // whom the request counts for
+	path    string // the agent's own
+	socket  bool   // the token came as a subprotocol of a WebSocket
+	mcp     string // the agent's own id of an MCP session; "" = none
 }
 
 // ServeHTTP implements [http.Handler].
@@ -218,7 +217,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		// A stream stays in forward for long: what is needed before must not wait below it on the stack.
 		if p, ok := h.letIn(q, protocol); ok {
-			defer h.leave(q)
+			defer p.leave()
 			h.forward(q, p)
 		}
 	}
@@ -240,11 +239,12 @@ func (h *Handler) ping(q *request) {
 // letIn lets a request in, if it may, and reports whether it does; if not, the
 // request is answered. The order matters: a stranger learns nothing about an
 // agent, and costs nothing, before he is known. Whoever is let in leaves by
-// [Handler.leave].
+// passage.leave.
 func (h *Handler) letIn(q *request, protocol agent.Protocol) (passage, bool) {
 	ctx := q.in.Context()
 	decision := Decision{Workload: q.workload, Protocol: protocol}
-	if err := h.admit(q, &decision); err != nil {
+	err := h.admit(q, &decision)
+	if err != nil {
 		if q.known && refusal(err) {
 			h.recordRefusal(ctx, decision, err)
 		}
@@ -257,22 +257,26 @@ func (h *Handler) letIn(q *request, protocol agent.Protocol) (passage, bool) {
 		return passage{}, false
 	}
 	if status.State != fleet.Ready {
+		finished()
 		h.notReady(q, status)
 		return passage{}, false
 	}
-	q.finished = finished
 	if err := h.enter(q); err != nil {
 		finished()
 		h.refuse(q, err)
 		return passage{}, false
 	}
+	leave := func() {
+		h.leave(q)
+		finished()
+	}
 	p, err := h.pass(q, decision)
 	if err != nil {
-		h.leave(q)
+		leave()
 		h.refuse(q, err)
 		return passage{}, false
 	}
-	p.base = status.URL
+	p.base, p.leave = status.URL, leave
 	return p, true
 }
 
@@ -283,6 +287,7 @@ type passage struct {
 	caller string    // whom sessions belong to
 	wat    secret.Text
 	body   []byte
+	leave  func() // when the request is over
 }
 
 // pass records that a request is let in, and gets what it needs for that.

@@ -136,7 +136,6 @@ func (h *Handler) enter(q *request) error {
 }
 
 func (h *Handler) leave(q *request) {
-	defer q.finished()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.busy[q.workload]--; h.busy[q.workload] == 0 {

@@ -17,7 +17,7 @@ const TokenType = "wat+jwt"
 // MaxTokenLife bounds the life of a workload access token.
 const MaxTokenLife = 15 * time.Minute
 
-// maxChain bounds the delegation chain of a token that is believed.
+// maxChain bounds the delegation chain of a token, minted or believed.
 const maxChain = 8
 
 // Tokens mints and verifies workload access tokens: signed JWTs whose subject
@@ -72,8 +72,13 @@ func (t *Tokens) JWKS() []byte { return t.keys.Set().JWKS() }
 
 // Mint returns a token with which w acts for u (zero: for itself), and its
 // expiry. chain holds the agents that called w on the user's behalf, nearest
-// first.
+// first. A chain that is too long, or in which an agent stands twice, is a fault
+// of kind Forbidden; one without a user, whom nobody could have delegated for,
+// is of kind Invalid.
 func (t *Tokens) Mint(w name.Workload, u name.User, chain []name.Workload) (secret.Text, time.Time, error) {
+	if err := checkChain(w, u, chain); err != nil {
+		return secret.Text{}, time.Time{}, err
+	}
 	now := t.Now()
 	expires := now.Add(MaxTokenLife).Truncate(time.Second)
 	c := tokenClaims{
@@ -120,6 +125,10 @@ func (t *Tokens) caller(raw json.RawMessage) (name.Caller, error) {
 	}
 	self := c.Subject
 	caller := name.Caller{Kind: name.Agent}
+	if c.SubjectID == nil && c.Actor != nil {
+		// An agent that acts for an agent: whoever stands in "act" would be overlooked.
+		return name.Caller{}, badClaims(nil)
+	}
 	if c.SubjectID != nil {
 		if c.SubjectID.Format != "iss_sub" || c.SubjectID.Subject != c.Subject || c.SubjectID.Issuer == "" || c.Actor == nil {
 			return name.Caller{}, badClaims(nil)
@@ -140,7 +149,29 @@ func (t *Tokens) caller(raw json.RawMessage) (name.Caller, error) {
 			caller.Chain = append(caller.Chain, w)
 		}
 	}
+	if err := checkChain(caller.Workload, caller.User, caller.Chain); err != nil {
+		return name.Caller{}, badClaims(err)
+	}
 	return caller, nil
+}
+
+// checkChain holds what every chain keeps to, so that no token is minted that
+// would not be believed and agents that call each other in a circle come to an end.
+func checkChain(w name.Workload, u name.User, chain []name.Workload) error {
+	if len(chain) > 0 && u.IsZero() {
+		return fault.New(fault.Invalid, "chain_without_user", "agents act in a chain for a user, and there is none")
+	}
+	if len(chain) > maxChain {
+		return fault.New(fault.Forbidden, "chain_too_long", "%d agents called each other before %s, and at most %d may", len(chain), w, maxChain)
+	}
+	seen := map[name.Workload]bool{w: true}
+	for _, link := range chain {
+		if seen[link] {
+			return fault.New(fault.Forbidden, "chain_loop", "%s is in the chain of agents already", link)
+		}
+		seen[link] = true
+	}
+	return nil
 }
 
 func badClaims(err error) error {

@@ -94,7 +94,12 @@ func TestNothingElseIsAToken(t *testing.T) {
 		"foreign trust domain":  {workload.TokenType, func(c map[string]any) { c["act"] = map[string]any{"sub": "spiffe://evil/default/doc"} }, "token_malformed"},
 		"actor without name":    {workload.TokenType, func(c map[string]any) { c["act"] = map[string]any{"sub": "spiffe://deputy.local/default"} }, "token_malformed"},
 		"actor of another type": {workload.TokenType, func(c map[string]any) { c["act"] = 7 }, "token_malformed"},
-		"an endless chain":      {workload.TokenType, func(c map[string]any) { c["act"] = endless(20) }, "token_malformed"},
+		"an agent in a circle":  {workload.TokenType, func(c map[string]any) { c["act"] = endless(1) }, "token_malformed"},
+		"an agent for an agent": {workload.TokenType, func(c map[string]any) {
+			c["sub"] = "spiffe://deputy.local/default/front"
+			delete(c, "sub_id")
+		}, "token_malformed"},
+		"an endless chain": {workload.TokenType, func(c map[string]any) { c["act"] = endless(20) }, "token_malformed"},
 	} {
 		claims := good()
 		c.change(claims)
@@ -114,6 +119,43 @@ func TestNothingElseIsAToken(t *testing.T) {
 	}
 	if _, err := tok.Verify(wat); !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("signed with another key: %v", err)
+	}
+}
+
+// TestNoTokenIsMintedThatWouldNotBeBelieved has the longest chain, and those
+// that are none.
+func TestNoTokenIsMintedThatWouldNotBeBelieved(t *testing.T) {
+	clock := now
+	tok, _ := tokens(t, &clock)
+	links := func(n int) []name.Workload {
+		var chain []name.Workload
+		for i := range n {
+			chain = append(chain, name.Workload{Pool: "default", Name: "caller" + string(rune('a'+i))})
+		}
+		return chain
+	}
+	for what, c := range map[string]struct {
+		user  name.User
+		chain []name.Workload
+		code  string
+	}{
+		"the longest chain":        {zhang, links(8), ""},
+		"one agent more":           {zhang, links(9), "chain_too_long"},
+		"the agent called himself": {zhang, []name.Workload{agent}, "chain_loop"},
+		"in a circle":              {zhang, append(links(2), links(1)...), "chain_loop"},
+		"his name in another pool": {zhang, []name.Workload{{Pool: "other", Name: agent.Name}}, ""},
+		"for nobody":               {name.User{}, links(1), "chain_without_user"},
+	} {
+		wat, _, err := tok.Mint(agent, c.user, c.chain)
+		if (c.code == "") != (err == nil) || c.code != "" && !fault.HasCode(err, c.code) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if err != nil {
+			continue
+		}
+		if got, err := tok.Verify(wat); err != nil || !cmp.Equal(got.Chain, c.chain) {
+			t.Errorf("%s: proves %v, %v", what, got.Chain, err)
+		}
 	}
 }
 
