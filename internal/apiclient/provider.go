@@ -47,6 +47,11 @@ type ProviderSettings struct {
 	Resource     string            `json:"resource,omitempty"`     // of M2M and ON_BEHALF_OF
 	Assertion    string            `json:"assertion,omitempty"`    // of ON_BEHALF_OF
 
+	MCPServer           string      `json:"mcpServer,omitempty"`           // that the tokens are for, and that says who gives them
+	AuthorizationServer string      `json:"authorizationServer,omitempty"` // that is trusted, if it names several
+	Rediscover          bool        `json:"rediscover,omitempty"`          // on an update: ask it again
+	InitialAccessToken  secret.Text `json:"-"`                             // with which Deputy registers itself; it is not kept
+
 	APIKey *KeyHeader     `json:"apiKey,omitempty"` // of api_key
 	Basic  *Login         `json:"basic,omitempty"`  // of basic
 	STS    *TemporaryKeys `json:"sts,omitempty"`    // of sts
@@ -80,7 +85,8 @@ type TemporaryKeys struct {
 type Provider struct {
 	Name string `json:"name"`
 	ProviderSettings
-	Issuer      string           `json:"issuer,omitempty"`    // of DiscoveryURL
+	MCP         *MCPFound        `json:"mcp,omitempty"`
+	Issuer      string           `json:"issuer,omitempty"`    // of DiscoveryURL, or named by MCPServer
 	Discovered  vendor.Endpoints `json:"discovered,omitzero"` // what was read at DiscoveryURL
 	CallbackURL string           `json:"callbackUrl"`         // to register at the third party
 	CreatedAt   time.Time        `json:"createdAt"`
@@ -89,11 +95,19 @@ type Provider struct {
 	Checks []TestStep `json:"checks,omitempty"` // what was found out when it was saved or checked
 }
 
+// MCPFound is what was found out about an MCP server.
+type MCPFound struct {
+	Resource              string    `json:"resource"` // what it calls itself
+	Client                string    `json:"client"`   // "given", "document" or "registered"
+	ClientSecretExpiresAt time.Time `json:"clientSecretExpiresAt,omitzero"`
+}
+
 // providerBody is how settings are sent, with the secret where its type has it.
 type providerBody struct {
 	Name string `json:"name,omitempty"`
 	ProviderSettings
 	ClientSecret string `json:"clientSecret,omitempty"`
+	InitialToken string `json:"initialAccessToken,omitempty"`
 
 	APIKey *keyBody   `json:"apiKey,omitempty"`
 	Basic  *loginBody `json:"basic,omitempty"`
@@ -116,7 +130,7 @@ type stsBody struct {
 }
 
 func body(providerName string, s ProviderSettings, own secret.Text) providerBody {
-	b := providerBody{Name: providerName, ProviderSettings: s}
+	b := providerBody{Name: providerName, ProviderSettings: s, InitialToken: s.InitialAccessToken.RevealString()}
 	switch plain := own.RevealString(); {
 	case s.APIKey != nil:
 		b.APIKey = &keyBody{s.APIKey, plain}

@@ -51,23 +51,36 @@ type Handler struct {
 	Logger *slog.Logger
 }
 
-// Keys are the public keys of providers; [provider.Registry] has them.
+// Keys are the public keys of providers, and what they say about themselves;
+// [provider.Registry] has them.
 type Keys interface {
 	// PublicKeys returns the key set of the provider with that id, or a fault of kind NotFound.
 	PublicKeys(ctx context.Context, providerID string) ([]byte, error)
+	// ClientDocument returns what the provider with that id says about itself as a client, or a fault of kind NotFound.
+	ClientDocument(ctx context.Context, providerID string) ([]byte, error)
 }
 
 // keys is where third parties find the keys of a provider that proves itself by
 // private_key_jwt (RFC 7523, section 2.2).
 func (h *Handler) keys(w http.ResponseWriter, r *http.Request) {
-	set, err := h.Keys.PublicKeys(r.Context(), name.Clip(r.PathValue("provider"), 100))
+	h.document(w, r, "application/jwk-set+json", h.Keys.PublicKeys)
+}
+
+// client is the Client ID Metadata Document of a provider.
+func (h *Handler) client(w http.ResponseWriter, r *http.Request) {
+	h.document(w, r, "application/json", h.Keys.ClientDocument)
+}
+
+// document shows third parties what a provider says.
+func (h *Handler) document(w http.ResponseWriter, r *http.Request, mediaType string, of func(ctx context.Context, providerID string) ([]byte, error)) {
+	content, err := of(r.Context(), name.Clip(r.PathValue("provider"), 100))
 	if err != nil {
 		h.fail(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Cache-Control", "max-age=300")
-	_, _ = w.Write(set) // who does not read it asks again
+	_, _ = w.Write(content) // who does not read it asks again
 }
 
 // Mount adds the handler's routes.
@@ -80,6 +93,7 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+resultPath, h.result)
 	mux.HandleFunc("GET "+trial.Path, h.openTrial)
 	mux.HandleFunc("GET "+provider.KeysPath("{provider}"), h.keys)
+	mux.HandleFunc("GET "+provider.ClientPath("{provider}"), h.client)
 	mux.HandleFunc("GET "+trialResultPath, h.trialResult)
 	// Said here because the path is below that of the API, which would answer that there is nothing.
 	mux.HandleFunc(Path, func(w http.ResponseWriter, _ *http.Request) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -93,6 +94,13 @@ func showPool(o output, p apiclient.UserPool) error {
 			if n, ok := p.Settings[key].(float64); ok { // as JSON has numbers
 				value = strconv.FormatFloat(n, 'f', -1, 64)
 			}
+			if list, ok := p.Settings[key].([]any); ok {
+				b, err := json.Marshal(list)
+				if err != nil {
+					return err
+				}
+				value = string(b)
+			}
 			if on, _ := p.Settings[key].(bool); on && !p.Mail && (key == "signUp" || key == "recovery") {
 				value += "\t(off until `deputy serve` has --smtp-url)"
 			}
@@ -180,9 +188,13 @@ func parseSettings(args []string) (displayName *string, settings map[string]any,
 	return displayName, settings, nil
 }
 
-// settingValue is a text as JSON has it: true, a number, or a text. A duration is
-// a number of seconds.
+// settingValue is a text as JSON has it: true, a number, a list in brackets, or a
+// text. A duration is a number of seconds.
 func settingValue(s string) any {
+	var list []string
+	if strings.HasPrefix(s, "[") && json.Unmarshal([]byte(s), &list) == nil {
+		return list
+	}
 	if s == "true" || s == "false" {
 		return s == "true"
 	}

@@ -124,7 +124,7 @@ func printProvider(o output, p apiclient.Provider) error {
 			{"revocation", p.Endpoints.Revocation}, {"API", p.Endpoints.API},
 			{"discovery URL", p.DiscoveryURL}, {"issuer", p.Issuer}, {"said: authorization", p.Discovered.Authorization}, {"said: token", p.Discovered.Token},
 			{"callback URL", p.CallbackURL}, {"changed", shortTime(p.UpdatedAt)},
-		}, kindRows(p.ProviderSettings)...) {
+		}, append(mcpRows(p), kindRows(p.ProviderSettings)...)...) {
 			if r[1] == "" {
 				continue
 			}
@@ -187,6 +187,7 @@ func (c providerCreate) Run(ctx context.Context, o output) error {
 		return err
 	}
 	defer own.Clear()
+	defer s.InitialAccessToken.Clear()
 	made, err := api.CreateProvider(ctx, c.Pool, c.Name, s, own)
 	if err != nil {
 		return err
@@ -196,6 +197,7 @@ func (c providerCreate) Run(ctx context.Context, o output) error {
 
 type providerUpdate struct {
 	oneProvider
+	Rediscover bool `help:"Ask the MCP server and its authorization server again what they said when the provider was made."`
 	providerFlags
 }
 
@@ -214,6 +216,7 @@ func (u providerUpdate) Run(ctx context.Context, o output) error {
 		return err
 	}
 	defer own.Clear()
+	p.Rediscover = u.Rediscover
 	changed, err := api.UpdateProvider(ctx, u.Pool, u.Name, p.ProviderSettings, own)
 	if err != nil {
 		return err

@@ -32,6 +32,10 @@ type providerFlags struct {
 	Resource     *string           `help:"Of M2M and ON_BEHALF_OF: the same as an address (RFC 8707)." placeholder:"URL" group:"Of oauth2:"`
 	Assertion    *string           `help:"Of ON_BEHALF_OF: how the third party is told about the user: token-exchange or jwt-bearer." placeholder:"KIND" group:"Of oauth2:"`
 
+	MCP                    *string `help:"MCP server that the tokens are for: it says itself who gives them, and Deputy becomes a client there." name:"mcp" placeholder:"URL" group:"Of oauth2 for MCP servers:"`
+	AuthorizationServer    *string `help:"Issuer that is trusted, if the MCP server names several." placeholder:"URL" group:"Of oauth2 for MCP servers:"`
+	InitialAccessTokenFile string  `help:"File with a token with which Deputy registers itself there, if that needs one; - is standard input." placeholder:"FILE" group:"Of oauth2 for MCP servers:"`
+
 	Header *string `help:"Header that carries the key; Authorization by default." group:"Of api_key:"`
 	Prefix *string `help:"What stands before the key, with its space." group:"Of api_key:"`
 
@@ -107,6 +111,14 @@ func (f providerFlags) overOAuth2(s *apiclient.ProviderSettings) error {
 	assign(&s.Audience, f.Audience)
 	assign(&s.Resource, f.Resource)
 	assign(&s.Assertion, f.Assertion)
+	assign(&s.MCPServer, f.MCP)
+	assign(&s.AuthorizationServer, f.AuthorizationServer)
+	if f.InitialAccessTokenFile != "" {
+		var err error
+		if s.InitialAccessToken, err = readSecret(f.InitialAccessTokenFile, "--initial-access-token-file"); err != nil {
+			return err
+		}
+	}
 	if f.Scope != nil {
 		s.Scopes = f.Scope
 	}
@@ -169,6 +181,19 @@ func readPolicy(file string) (json.RawMessage, error) {
 		return nil, fault.Wrap(err, fault.Invalid, "policy_unreadable", "%s is not JSON of at most %d bytes", name.Clip(file, 200), maxPolicy).WithSource("--policy")
 	}
 	return b, nil
+}
+
+// mcpRows is what people see of an MCP server.
+func mcpRows(p apiclient.Provider) [][2]string {
+	if p.MCP == nil {
+		return nil
+	}
+	client := map[string]string{"given": "as you gave it", "document": "by its metadata document, at the client id", "registered": "registered by Deputy"}[p.MCP.Client]
+	rows := [][2]string{{"MCP server", p.MCPServer}, {"calls itself", p.MCP.Resource}, {"client", client}}
+	if !p.MCP.ClientSecretExpiresAt.IsZero() {
+		rows = append(rows, [2]string{"secret ends", shortTime(p.MCP.ClientSecretExpiresAt)})
+	}
+	return rows
 }
 
 // kindRows is what people see of what only one type of provider has.

@@ -149,6 +149,8 @@ func TestResource(t *testing.T) {
 		"a prefix that is none":   {map[string]string{"/.well-known/oauth-protected-resource/mcp": strings.Replace(good, "/mcp", "/mc", 1)}, "", "discovery_invalid"},
 		"none":                    {map[string]string{}, "", "discovery_missing"},
 		"nonsense":                {map[string]string{}, `Bearer resource_metadata="::"`, "discovery_missing"},
+		// One of several people on a host must not get tokens that are good for all of it.
+		"of the host, by somebody else": {map[string]string{"/mcp/elsewhere": strings.Replace(good, "{host}/mcp", "{host}", 1)}, `Bearer resource_metadata="{host}/mcp/elsewhere"`, "discovery_invalid"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
@@ -197,6 +199,64 @@ func TestRegister(t *testing.T) {
 	}
 	if _, err := w.client.Register(t.Context(), discovery.Server{}, ask, secret.Text{}); !fault.HasCode(err, "registration_missing") {
 		t.Errorf("a server that does not: %v", err)
+	}
+}
+
+// TestUnregister deletes what was registered, and nothing at a host that only an
+// answer names.
+func TestUnregister(t *testing.T) {
+	w := newWorld(t)
+	server := discovery.Server{Issuer: w.URL, Registration: w.URL + "/register"}
+	ask := discovery.Registration{Name: "Deputy", RedirectURI: "https://id.example/cb", AuthMethod: "none"}
+	for answer, want := range map[string]string{
+		`"registration_client_uri":"{host}/register","registration_access_token":"manage-SECRET"`:              w.URL + "/register",
+		`"registration_client_uri":"https://evil.example/c","registration_access_token":"manage-SECRET"`:       "",
+		`"registration_client_uri":"{host}/` + strings.Repeat("c", 2000) + `","registration_access_token":"t"`: "",
+	} {
+		w.status, w.answer = http.StatusCreated, w.fill(`{"client_id":"c1",`+answer+`}`)
+		got, err := w.client.Register(t.Context(), server, ask, secret.Text{})
+		if err != nil || got.URI != want || got.Token.Empty() != (want == "") {
+			t.Errorf("%s: got %+v, %v", answer, got, err)
+		}
+	}
+	for status, kind := range map[int]fault.Kind{http.StatusNoContent: 0, http.StatusUnauthorized: fault.Upstream, http.StatusFound: fault.Upstream, http.StatusBadGateway: fault.Unavailable} {
+		w.status, w.answer = status, ""
+		err := w.client.Unregister(t.Context(), w.URL+"/register", secret.FromString("manage-SECRET"))
+		if kind == 0 && err != nil || kind != 0 && !fault.Is(err, kind) || w.bearer != "Bearer manage-SECRET" {
+			t.Errorf("%d: %v with %q", status, err, w.bearer)
+		}
+	}
+	for what, answer := range map[string]string{"another redirect URI": `"redirect_uris":["https://id.example/cb","https://evil.example/cb"]`, "another way to prove itself": `"token_endpoint_auth_method":"tls_client_auth"`} {
+		w.status, w.answer = http.StatusCreated, `{"client_id":"c1",`+answer+`}`
+		if _, err := w.client.Register(t.Context(), server, ask, secret.Text{}); !fault.HasCode(err, "registration_refused") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	server.Registration = "https://evil.example/register"
+	if _, err := w.client.Register(t.Context(), server, ask, secret.Text{}); !fault.HasCode(err, "discovery_invalid") {
+		t.Errorf("on another host: %v", err)
+	}
+}
+
+// TestChallenges: however a resource puts it, where its metadata is and what it
+// wants is read.
+func TestChallenges(t *testing.T) {
+	const meta = `resource_metadata="{host}/elsewhere"`
+	for header, asked := range map[string]string{
+		`Bearer ` + meta + `, scope="a b"`:                                  "a b",
+		`bearer scope = "a b" , ` + meta:                                    "a b",
+		`Basic realm="x, Bearer scope=\"no\"", Bearer ` + meta + `,scope=a`: "a",
+		`Bearer ` + meta + `, scope="a\ b", Digest scope="no"`:              "a b",
+		`Bearer ` + meta + `, scope="a", scope="b"`:                         "a",
+		`Bearer ` + meta + `, error="insufficient_scope", scope="never`:     "",
+		`Negotiate abc==, Bearer ` + meta:                                   "",
+	} {
+		w := newWorld(t)
+		w.pages = map[string]string{"/elsewhere": `{"resource":"{host}/mcp","authorization_servers":["{host}"]}`}
+		w.header["Www-Authenticate"] = []string{header}
+		if r, err := w.client.Resource(t.Context(), w.URL+"/mcp"); err != nil || r.Asked != asked {
+			t.Errorf("%s: %+v, %v", header, r, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/url"
@@ -34,6 +35,9 @@ func (s Settings) withDefaults() Settings {
 	if s.Type == TypeOAuth2 && s.Flow == "" {
 		s.Flow = UserFederation
 	}
+	if s.MCPServer != "" && s.Vendor == "" && s.Type == TypeOAuth2 {
+		s.Vendor = VendorMCP
+	}
 	if s.Flow == OnBehalfOf && s.Options.Assertion == "" {
 		s.Options.Assertion = TokenExchange
 	}
@@ -60,6 +64,11 @@ func (r *Registry) check(s Settings) error {
 			return fault.New(fault.Invalid, "field_not_for_type", "%s is not for providers of type %s", field, s.Type).WithSource(field).WithFix("leave it out")
 		}
 	}
+	for field, given := range map[string]bool{"authorizationServer": s.AuthorizationServer != "", "initialAccessToken": !s.InitialToken.Empty(), "rediscover": s.Rediscover} {
+		if given && s.MCPServer == "" {
+			return fault.New(fault.Invalid, "field_not_for_type", "%s is for providers of MCP servers", field).WithSource(field).WithFix("leave it out, or give mcpServer")
+		}
+	}
 	if err := s.Type.Check(); err != nil {
 		return err
 	}
@@ -83,6 +92,7 @@ func (s Settings) foreign() map[string]bool {
 		maps.Copy(f, map[string]bool{"vendor": s.Vendor != "", "flow": s.Flow != "", "scopes": s.Scopes.Len() > 0, "endpoints": s.Endpoints != vendor.Endpoints{},
 			"discoveryUrl": s.DiscoveryURL != "", "callbackUrl": s.CallbackURL != "", "parameters": len(o.Params) > 0, "authMethod": o.AuthMethod != "", "ownCallback": o.OwnCallback, "device": o.Device})
 	}
+	f["mcpServer"] = s.Type != TypeOAuth2 && s.MCPServer != ""
 	if s.Flow != M2M && s.Flow != OnBehalfOf {
 		maps.Copy(f, map[string]bool{"audience": o.Audience != "", "resource": o.Resource != ""})
 	} else {
@@ -125,11 +135,7 @@ func (r *Registry) checkOAuth2(s Settings) error {
 		return fault.New(fault.Invalid, "flow_unknown", "there is no flow %q", name.Clip(string(s.Flow), 40)).WithSource("flow").
 			WithFix("use %q, %q or %q", UserFederation, M2M, OnBehalfOf)
 	}
-	if s.ClientID == "" || len(s.ClientID) > 512 {
-		return fault.New(fault.Invalid, "client_id_invalid", "the client id is empty or too long").WithSource("clientId").
-			WithFix("copy it from the third party's developer console")
-	}
-	if err := s.checkAuthMethod(); err != nil {
+	if err := s.checkClient(); err != nil {
 		return err
 	}
 	if s.CallbackURL != "" && s.CallbackURL != r.CallbackURL {
@@ -153,6 +159,18 @@ func (r *Registry) checkOAuth2(s Settings) error {
 		return s.checkDevice(entry)
 	}
 	return r.checkParams(entry, s)
+}
+
+// checkClient checks the client, unless it is to be made when all else is right.
+func (s Settings) checkClient() error {
+	if s.registers() {
+		return nil
+	}
+	if s.ClientID == "" || len(s.ClientID) > 512 {
+		return fault.New(fault.Invalid, "client_id_invalid", "the client id is empty or too long").WithSource("clientId").
+			WithFix("copy it from the third party's developer console")
+	}
+	return s.checkAuthMethod()
 }
 
 // checkDevice refuses what only a redirect could carry.
@@ -214,7 +232,10 @@ func (r *Registry) checkParams(entry vendor.Entry, s Settings) error {
 			return fault.New(fault.Invalid, "parameter_invalid", "the parameter %q is none", name.Clip(k, 64)).WithSource("parameters")
 		}
 	}
-	_, err := entry.AuthorizeURL(vendor.App{ClientID: s.ClientID, RedirectURI: r.CallbackURL},
+	if s.Options.MCP != nil {
+		entry = s.Options.MCP.speak(entry, s.Scopes)
+	}
+	_, err := entry.AuthorizeURL(vendor.App{ClientID: cmp.Or(s.ClientID, "to be registered"), RedirectURI: r.CallbackURL},
 		vendor.Ask{Scopes: s.Scopes, State: "state", CodeChallenge: "challenge", Params: s.Options.Params})
 	return err
 }

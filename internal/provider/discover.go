@@ -7,9 +7,13 @@ import (
 	"github.com/deputy-id/deputy/internal/vendor"
 )
 
-// discover asks the third party for its endpoints, if the settings say where.
-func (r *Registry) discover(ctx context.Context, s Settings) (Settings, error) {
-	s.Options.Discovery = nil
+// discover asks the third party for its endpoints, if the settings say where. v is
+// the provider as it was.
+func (r *Registry) discover(ctx context.Context, v Provider, s Settings) (Settings, error) {
+	s.Options.Discovery, s.Options.MCP = nil, nil
+	if s.Type == TypeOAuth2 && (s.MCPServer != "" || v.Options.MCP != nil) {
+		return r.discoverMCP(ctx, v, s)
+	}
 	if s.DiscoveryURL == "" || s.Type != TypeOAuth2 { // with another type it is refused
 		return s, nil
 	}

@@ -23,6 +23,7 @@ type Options struct {
 	// Discovery is what the third party says about itself, as read when the settings were saved. Whatever it says later, secrets go
 	// where they went, until somebody saves the settings again.
 	Discovery *Discovery `json:"discovery,omitempty"`
+	MCP       *MCP       `json:"mcp,omitempty"` // of tokens for an MCP server
 	// OwnCallback gives the provider a redirect URI of its own, so that an answer that another third party was tricked into
 	// (mix-up; RFC 9700, section 4.4) is told from one of this. Of UserFederation.
 	OwnCallback bool `json:"ownCallback,omitempty"`

@@ -38,6 +38,8 @@ const (
 	ActionCreate guard.Action = "provider.create"
 	ActionUpdate guard.Action = "provider.update"
 	ActionDelete guard.Action = "provider.delete"
+	// ActionUnregister is when the client that Deputy registered for a provider that is deleted is deleted too.
+	ActionUnregister guard.Action = "provider.unregister"
 )
 
 // Resource is what permits for a provider name.
@@ -83,6 +85,12 @@ type Provider struct {
 	Updated      time.Time
 }
 
+// Former is a provider that is deleted.
+type Former struct {
+	Provider
+	Ended time.Time // when it was
+}
+
 // Store keeps providers. A name not found is the fault of [NotFound], with
 // near matches; one taken is of kind Conflict.
 type Store interface {
@@ -92,8 +100,8 @@ type Store interface {
 	// returns a fault of kind Conflict. It needs a permit for ActionUpdate.
 	UpdateProvider(ctx context.Context, p guard.Permit, v Provider) error
 	// DeleteProvider also deletes the grants and delegations of the provider, and
-	// keeps it as a former one until all their tokens are revoked. It needs a permit
-	// for ActionDelete.
+	// keeps it as a former one until all their tokens are revoked and the client, if
+	// Deputy registered one, is deleted. It needs a permit for ActionDelete.
 	DeleteProvider(ctx context.Context, p guard.Permit, pool, name string) error
 	Provider(ctx context.Context, pool, name string) (Provider, error)
 	// ProviderByID returns the provider of any pool with that id.
@@ -101,4 +109,10 @@ type Store interface {
 	Providers(ctx context.Context, pool string) ([]Provider, error)
 	// FormerProvider returns a provider that is deleted, by its id.
 	FormerProvider(ctx context.Context, id string) (Provider, error)
+	// FormerClients returns up to limit former providers for which Deputy registered
+	// a client, and with which nothing is to be revoked any more.
+	FormerClients(ctx context.Context, limit int) ([]Former, error)
+	// ForgetFormer forgets one of them; if it is forgotten already that is a fault of
+	// kind NotFound. It needs a permit for ActionUnregister.
+	ForgetFormer(ctx context.Context, p guard.Permit, v Provider) error
 }

@@ -29,16 +29,21 @@ type Registry struct {
 	Sealer      Sealer
 	Catalogue   vendor.Catalogue
 	Client      *vendor.Client
+	PublicURL   string // of Deputy, without a slash at the end
 	CallbackURL string // Deputy's own, the redirect URI of every provider that has none of its own; see [Registry.Callback]
 	Keys        SigningKeys
 	Metadata    Metadata
 	Now         func() time.Time
 }
 
-// Metadata reads what authorization servers say about themselves;
-// discovery.Client does.
+// Metadata reads what authorization servers and protected resources say about
+// themselves, and registers clients; discovery.Client does.
 type Metadata interface {
 	Server(ctx context.Context, discoveryURL string) (discovery.Server, error)
+	ServerOf(ctx context.Context, issuer string) (discovery.Server, error)
+	Resource(ctx context.Context, resource string) (discovery.Resource, error)
+	Register(ctx context.Context, s discovery.Server, r discovery.Registration, initial secret.Text) (discovery.Registered, error)
+	Unregister(ctx context.Context, uri string, token secret.Text) error
 }
 
 // SigningKeys are the keys with which providers prove themselves that have no
@@ -85,6 +90,15 @@ type Settings struct {
 	DiscoveryURL string // where the third party says what its endpoints are; those in Endpoints come first. May be left out
 	CallbackURL  string // may be left out; anything but Deputy's own callback is refused
 	Options      Options
+
+	// Of tokens for an MCP server, which says whose they are.
+	MCPServer           string      // its address; it never changes
+	AuthorizationServer string      // the issuer that is trusted, if the MCP server names several; it never changes
+	InitialToken        secret.Text // an initial access token with which Deputy registers itself (RFC 7591, section 3); may be empty
+	Rediscover          bool        // on update, ask the MCP server again
+
+	newSecret bool     // on update, whether ClientSecret is not the kept one
+	found     findings // where a client is to be registered
 }
 
 // Create checks the settings and makes a provider.
@@ -101,7 +115,10 @@ func (r *Registry) Create(ctx context.Context, c name.Caller, pool, providerName
 	if err := r.apply(ctx, &made, s); err != nil {
 		return Provider{}, err
 	}
-	return made, r.Store.CreateProvider(ctx, p.With(providerName, made.Scopes, made.detail()), made)
+	if err = r.Store.CreateProvider(ctx, p.With(providerName, made.Scopes, made.detail()), made); err != nil {
+		r.abandon(ctx, made)
+	}
+	return made, err
 }
 
 // Update checks the settings and replaces those of an existing provider.
@@ -114,7 +131,7 @@ func (r *Registry) Update(ctx context.Context, c name.Caller, pool, providerName
 	if err != nil {
 		return Provider{}, err
 	}
-	if s.ClientSecret.Empty() {
+	if s.newSecret = !s.ClientSecret.Empty(); !s.newSecret {
 		// The secret is sealed for the version it was written with, so that the
 		// kept one has to be sealed again for the next version.
 		if s.ClientSecret, err = r.Sealer.Open(ctx, v.place(), v.SealedSecret); err != nil {
@@ -133,12 +150,18 @@ func (r *Registry) Update(ctx context.Context, c name.Caller, pool, providerName
 
 // apply validates s and writes it into v, whose identity and version are set.
 func (r *Registry) apply(ctx context.Context, v *Provider, s Settings) error {
-	s, err := r.discover(ctx, s.withDefaults())
+	s, err := r.discover(ctx, *v, s.withDefaults())
 	if err != nil {
 		return err
 	}
 	if err := r.check(s); err != nil {
 		return err
+	}
+	if s.registers() {
+		if s, err = r.register(ctx, *v, s); err != nil {
+			return err
+		}
+		defer s.ClientSecret.Clear()
 	}
 	if v.Type != "" && (v.Type != s.Type || v.Flow != s.Flow) {
 		return fault.New(fault.Invalid, "provider_type_fixed", "credential provider %q is of type %s and stays so", v.Name, strings.TrimSpace(string(v.Type)+" "+string(v.Flow))).
@@ -155,7 +178,17 @@ func (r *Registry) Delete(ctx context.Context, c name.Caller, pool, providerName
 	if err != nil {
 		return err
 	}
-	return r.Store.DeleteProvider(ctx, p.With(providerName, name.Scopes{}, nil), pool, providerName)
+	v, err := r.Store.Provider(ctx, pool, providerName)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if err := r.Store.DeleteProvider(ctx, p.With(providerName, name.Scopes{}, nil), pool, providerName); err != nil {
+		return err
+	}
+	if v.Registered() {
+		_ = r.Sweep(ctx) // the provider is gone; what is not done now is done later
+	}
+	return nil
 }
 
 // detail is what the audit log tells of a change.
@@ -163,6 +196,9 @@ func (v Provider) detail() map[string]string {
 	d := map[string]string{"type": string(v.Type)}
 	if v.Vendor != "" {
 		d["vendor"] = v.Vendor
+	}
+	if m := v.Options.MCP; m != nil {
+		d["mcpServer"], d["authorizationServer"], d["client"] = m.Server, v.Options.Discovery.Issuer, string(m.Client)
 	}
 	return d
 }
@@ -177,6 +213,7 @@ type Dialect struct {
 	Entry    vendor.Entry
 	App      vendor.App
 	client   *vendor.Client
+	metadata Metadata
 }
 
 // Secret opens the secret of v, which the caller clears when it is done. The
@@ -185,7 +222,14 @@ func (r *Registry) Secret(ctx context.Context, p guard.Permit, v Provider) (secr
 	if p.Caller().Kind == name.Nobody {
 		return secret.Text{}, fault.New(fault.Internal, "permit_missing", "a provider's secret was asked for without a permit")
 	}
-	return r.Sealer.Open(ctx, v.place(), v.SealedSecret)
+	plain, err := r.Sealer.Open(ctx, v.place(), v.SealedSecret)
+	if err != nil || !v.Registered() {
+		return plain, err
+	}
+	defer plain.Clear()
+	kept, err := unpack(plain)
+	kept.Token.Clear()
+	return kept.ClientSecret, err
 }
 
 // Dialect opens the provider's secret and returns what is needed to speak for
@@ -224,13 +268,16 @@ func (r *Registry) dialect(ctx context.Context, p guard.Permit, v Provider) (Dia
 	if entry, err = entry.With(v.Options.endpoints(v.Endpoints)); err != nil {
 		return Dialect{}, err
 	}
+	if m := v.Options.MCP; m != nil {
+		entry = m.speak(entry, v.Scopes)
+	}
 	entry.Authorize.Params = v.Options.params(entry.Authorize.Params)
 	entry.Token.Auth = cmp.Or(v.Options.AuthMethod, entry.Token.Auth)
 	clientSecret, err := r.Secret(ctx, p, v)
 	if err != nil {
 		return Dialect{}, err
 	}
-	d := Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.Callback(v)}, r.Client}
+	d := Dialect{v, entry, vendor.App{ClientID: v.ClientID, ClientSecret: clientSecret, RedirectURI: r.Callback(v)}, r.Client, r.Metadata}
 	if entry.Token.Auth == vendor.AuthPrivateKeyJWT {
 		own, err := r.Keys.Signing(ctx, KeyOwner(v.ID), jwt.ES256)
 		if err != nil {

@@ -184,7 +184,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	providers := &provider.Registry{
 		Store: store.Providers{DB: db}, Guard: s.guard, Sealer: ring, Keys: ring, Catalogue: catalogue, Client: &vendor.Client{Outbound: out, Now: c.Now},
-		CallbackURL: c.PublicURL + callback.Path, Metadata: &discovery.Client{Outbound: out}, Now: c.Now,
+		PublicURL: c.PublicURL, CallbackURL: c.PublicURL + callback.Path, Metadata: &discovery.Client{Outbound: out}, Now: c.Now,
 	}
 	identities := store.Identities{DB: db}
 	federated := &federation.Federation{
@@ -242,7 +242,7 @@ func (s *Server) build(ctx context.Context) error {
 		Webhooks: store.Webhooks{DB: db}, Outbox: store.Webhooks{DB: db}, Audit: store.Audit{DB: db}, Sealer: ring, Sender: out, Bell: store.Bell{DB: db}, Guard: s.guard, Logger: log, Now: c.Now,
 	}
 	s.keeper = keeper{
-		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, trials: trials.Sweep, deliveries: s.teller.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
+		pools: pools, sessions: pools, attempts: attempts, identities: identities, letters: s.recovery.Sweep, trials: trials.Sweep, clients: providers.Sweep, deliveries: s.teller.Sweep, ring: ring, vault: tokenVault, guard: s.guard, log: log, now: c.Now,
 		followers: map[string]func([]jwt.Key){keys.WorkloadTokens: tokens.Use, keys.LaunchTokens: launches.Use},
 	}
 

@@ -26,6 +26,7 @@ type keeper struct {
 	letters    func(context.Context) error // removes those whose time is over
 	deliveries func(context.Context) error // removes those of webhooks that ended long ago
 	trials     func(context.Context) error // as above
+	clients    func(context.Context) error // deletes those that nobody needs at third parties
 	ring       *keys.Ring
 	vault      *vault.Vault
 	followers  map[string]func([]jwt.Key) // by owner: who signs with its keys
@@ -63,6 +64,7 @@ func (k keeper) chores(ctx context.Context) {
 		{"old letters removed", k.letters},
 		{"old webhook deliveries removed", k.deliveries},
 		{"old trials of credential providers removed", k.trials},
+		{"clients of deleted credential providers deleted at their third parties", k.clients},
 		{"unfinished logins at identity providers removed", k.sweepFederated},
 		{"signing keys rotated", k.rotate},
 		{"former signing keys removed", k.ring.Sweep},

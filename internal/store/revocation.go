@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -112,16 +111,17 @@ func endProvider(ctx context.Context, tx *txn, p guard.Permit, pool, providerNam
 	if err != nil {
 		return err
 	}
-	if _, err := exec(ctx, tx, `INSERT INTO former_providers (id, pool, name, version, settings, sealed_secret) VALUES ($1, $2, $3, $4, $5, $6)`,
-		v.ID, v.Pool, v.Name, v.Version, settings, sealed); err != nil {
+	if _, err := exec(ctx, tx, `INSERT INTO former_providers (id, pool, name, version, settings, sealed_secret, registered, ended) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		v.ID, v.Pool, v.Name, v.Version, settings, sealed, v.Registered(), ms(p.Entry().Time)); err != nil {
 		return err
 	}
 	return dropFormer(ctx, tx, v.ID)
 }
 
-// dropFormer forgets a former provider that nothing is to be revoked with.
+// dropFormer forgets a former provider that nothing is to be revoked with, and
+// whose client need not be deleted.
 func dropFormer(ctx context.Context, tx *txn, id string) error {
-	_, err := exec(ctx, tx, `DELETE FROM former_providers WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM revocations WHERE provider_id = $1)`, id)
+	_, err := exec(ctx, tx, `DELETE FROM former_providers WHERE id = $1 AND NOT registered AND NOT EXISTS (SELECT 1 FROM revocations WHERE provider_id = $1)`, id)
 	return err
 }
 
@@ -139,16 +139,39 @@ func (s UserPools) endIssuer(ctx context.Context, tx *txn, p guard.Permit, pool 
 
 // FormerProvider implements [provider.Store].
 func (s Providers) FormerProvider(ctx context.Context, id string) (provider.Provider, error) {
-	var v provider.Provider
-	var settings string
-	var sealed []byte
-	err := row(ctx, s.DB.read, provider.NotFound("", id, nil), func(sc scanner) error { return sc.Scan(&settings, &sealed) },
-		`SELECT settings, sealed_secret FROM former_providers WHERE id = $1`, id)
-	if err == nil {
-		err = json.Unmarshal([]byte(settings), &v)
+	var f provider.Former
+	err := row(ctx, s.DB.read, provider.NotFound("", id, nil), scanFormer(&f), `SELECT `+formerColumns+` FROM former_providers WHERE id = $1`, id)
+	return f.Provider, err
+}
+
+const formerColumns = `settings, sealed_secret, ended`
+
+func scanFormer(f *provider.Former) func(scanner) error {
+	return func(sc scanner) error {
+		var sealed []byte
+		err := sc.Scan(jsonText{&f.Provider}, &sealed, timeMS{&f.Ended})
+		f.SealedSecret = sealed
+		return err
 	}
-	v.SealedSecret = sealed
-	return v, err
+}
+
+// FormerClients implements [provider.Store].
+func (s Providers) FormerClients(ctx context.Context, limit int) ([]provider.Former, error) {
+	var list []provider.Former
+	err := rows(ctx, s.DB.read, func(sc scanner) error {
+		var f provider.Former
+		err := scanFormer(&f)(sc)
+		list = append(list, f)
+		return err
+	}, `SELECT `+formerColumns+` FROM former_providers f WHERE registered AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.provider_id = f.id) ORDER BY ended, id LIMIT $1`, limit)
+	return list, err
+}
+
+// ForgetFormer implements [provider.Store].
+func (s Providers) ForgetFormer(ctx context.Context, p guard.Permit, v provider.Provider) error {
+	return s.DB.change(ctx, p, provider.ActionUnregister, provider.Resource(v.Pool, v.Name), func(ctx context.Context, tx *txn) error {
+		return must(ctx, tx, provider.NotFound(v.Pool, v.Name, nil), `DELETE FROM former_providers WHERE id = $1`, v.ID)
+	})
 }
 
 const revocationColumns = `grant_id, version, pool, provider, provider_id, issuer, subject, account_name, sealed, cause, created, due, attempts, last_error`

@@ -17,7 +17,7 @@ import (
 // alone tries what needs no person: whether the third party is there, and
 // knows the client, and whether the scopes are known.
 func alone(ctx context.Context, d provider.Dialect) []Result {
-	results := []Result{}
+	results := discovered(ctx, d)
 	err := d.Probe(ctx)
 	var f *vendor.Failure
 	switch {
@@ -40,6 +40,20 @@ func alone(ctx context.Context, d provider.Dialect) []Result {
 		})
 	}
 	return results
+}
+
+// discovered asks an MCP server whether what was found when the provider was saved
+// still holds.
+func discovered(ctx context.Context, d provider.Dialect) []Result {
+	m := d.Provider.Options.MCP
+	if m == nil {
+		return []Result{}
+	}
+	if err := d.Recheck(ctx); err != nil {
+		return []Result{broken(StepDiscovery, err)}
+	}
+	issuer := d.Provider.Options.Discovery.Issuer
+	return []Result{passed(StepDiscovery, "the MCP server takes tokens for "+m.Resource+" from "+issuer, "MCP 服务器接受 "+issuer+" 为 "+m.Resource+" 签发的令牌")}
 }
 
 func secretUnknown(code string) Result {

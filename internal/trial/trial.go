@@ -58,6 +58,7 @@ type Step string
 
 // The steps, in their order.
 const (
+	StepDiscovery     Step = "discovery"     // the MCP server still says what it said
 	StepEndpoints     Step = "endpoints"     // the third party answers
 	StepClient        Step = "client"        // it knows the client id and the secret
 	StepScopes        Step = "scopes"        // the catalogue knows the scopes

@@ -22,6 +22,8 @@ type poolSettings struct {
 	Recovery            bool                  `json:"recovery" required:"false" doc:"A user may set a new password by proving his e-mail address; needs an SMTP server"`
 	DynamicRegistration bool                  `json:"dynamicRegistration" required:"false" doc:"Clients may register themselves with an initial access token (RFC 7591)"`
 	MetadataDocuments   bool                  `json:"metadataDocuments" required:"false" doc:"A client_id may be the URL of a Client ID Metadata Document"`
+	OpenScopes          []string              `json:"openScopes" required:"false" doc:"Scopes, besides the standard ones, that clients may have which no operator made: those of MCP servers"`
+	OpenAudiences       []string              `json:"openAudiences" required:"false" doc:"Resources (RFC 8707) that they may ask tokens for: addresses of MCP servers"`
 	Color               string                `json:"color" required:"false" example:"#0b6e4f" doc:"Of buttons and links; readable under white text. Empty: Deputy's"`
 }
 
@@ -30,7 +32,7 @@ func settingsOf(s userpool.Settings) poolSettings {
 		Algorithm: s.Algorithm, KeyLifetime: int(s.KeyLifetime / time.Second), RefreshGrace: int(s.RefreshGrace / time.Second),
 		PasswordMinLength: s.Password.MinLength, PasswordHistory: s.Password.History, RefuseBreached: s.Password.RefuseBreached,
 		SecondFactor: s.SecondFactor, SignUp: s.SignUp, Recovery: s.Recovery, DynamicRegistration: s.DynamicRegistration,
-		MetadataDocuments: s.MetadataDocuments, Color: s.Look.Color,
+		MetadataDocuments: s.MetadataDocuments, OpenScopes: append([]string{}, s.Open.Scopes...), OpenAudiences: append([]string{}, s.Open.Audiences...), Color: s.Look.Color,
 	}
 }
 
@@ -40,6 +42,7 @@ func (p poolSettings) onto(s userpool.Settings) userpool.Settings {
 	s.Password = userpool.PasswordPolicy{MinLength: p.PasswordMinLength, History: p.PasswordHistory, RefuseBreached: p.RefuseBreached}
 	s.SecondFactor, s.SignUp, s.Recovery = p.SecondFactor, p.SignUp, p.Recovery
 	s.DynamicRegistration, s.MetadataDocuments, s.Look.Color = p.DynamicRegistration, p.MetadataDocuments, p.Color
+	s.Open = userpool.OpenClients{Scopes: p.OpenScopes, Audiences: p.OpenAudiences}
 	return s
 }
 

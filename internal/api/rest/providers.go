@@ -64,6 +64,11 @@ type providerSettings struct {
 	OwnCallback bool                   `json:"ownCallback,omitempty" doc:"oauth2: a callback URL of the provider's own, against mix-up (RFC 9700, section 4.4)"`
 	Device      bool                   `json:"device,omitempty" doc:"oauth2: users agree by a code that they type at the third party (RFC 8628), instead of being sent there and back"`
 	Assertion   provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
+
+	MCPServer           string      `json:"mcpServer,omitempty" example:"https://mcp.example/mcp" doc:"oauth2: the tokens are for this MCP server, which says who gives them (RFC 9728); it never changes"`
+	AuthorizationServer string      `json:"authorizationServer,omitempty" example:"https://login.example" doc:"mcpServer: the issuer that is trusted, if it names several; it never changes"`
+	InitialAccessToken  secret.Text `json:"initialAccessToken,omitzero" doc:"mcpServer: with which Deputy registers itself as a client (RFC 7591), if that needs one; it is not kept"`
+	Rediscover          bool        `json:"rediscover,omitempty" doc:"mcpServer, when replacing: ask it again what was read when the provider was made"`
 }
 
 type apiKeySettings struct {
@@ -115,11 +120,16 @@ type newProvider struct {
 	OwnCallback bool                   `json:"ownCallback,omitempty" doc:"oauth2: a callback URL of the provider's own, against mix-up (RFC 9700, section 4.4)"`
 	Device      bool                   `json:"device,omitempty" doc:"oauth2: users agree by a code that they type at the third party (RFC 8628), instead of being sent there and back"`
 	Assertion   provider.AssertionKind `json:"assertion,omitempty" enum:"token-exchange,jwt-bearer" doc:"ON_BEHALF_OF: how the third party is told about the user; token-exchange if left out"`
+
+	MCPServer           string      `json:"mcpServer,omitempty" example:"https://mcp.example/mcp" doc:"oauth2: the tokens are for this MCP server, which says who gives them (RFC 9728); it never changes"`
+	AuthorizationServer string      `json:"authorizationServer,omitempty" example:"https://login.example" doc:"mcpServer: the issuer that is trusted, if it names several; it never changes"`
+	InitialAccessToken  secret.Text `json:"initialAccessToken,omitzero" doc:"mcpServer: with which Deputy registers itself as a client (RFC 7591), if that needs one; it is not kept"`
+	Rediscover          bool        `json:"rediscover,omitempty" doc:"mcpServer, when replacing: ask it again what was read when the provider was made"`
 }
 
 func (n newProvider) settings() (provider.Settings, error) {
 	return providerSettings{n.Type, n.Vendor, n.Flow, n.ClientID, n.ClientSecret, n.Scopes, n.Endpoints, n.DiscoveryURL, n.CallbackURL, n.Parameters, n.APIKey, n.Basic, n.STS, n.Workloads,
-		n.AuthMethod, n.Audience, n.Resource, n.OwnCallback, n.Device, n.Assertion}.settings()
+		n.AuthMethod, n.Audience, n.Resource, n.OwnCallback, n.Device, n.Assertion, n.MCPServer, n.AuthorizationServer, n.InitialAccessToken, n.Rediscover}.settings()
 }
 
 // settings are the same for every type to the registry, which keeps one name
@@ -131,6 +141,7 @@ func (s providerSettings) settings() (provider.Settings, error) {
 			Workloads: s.Workloads, Params: s.Parameters, AuthMethod: s.AuthMethod, Audience: s.Audience, Resource: s.Resource, Assertion: s.Assertion,
 			OwnCallback: s.OwnCallback, Device: s.Device,
 		},
+		MCPServer: s.MCPServer, AuthorizationServer: s.AuthorizationServer, InitialToken: s.InitialAccessToken, Rediscover: s.Rediscover,
 	}
 	if err := cmp.Or(s.Type, provider.TypeOAuth2).Check(); err != nil {
 		return to, err
@@ -192,6 +203,16 @@ type providerJSON struct {
 	OwnCallback bool                   `json:"ownCallback,omitempty"`
 	Device      bool                   `json:"device,omitempty"`
 	KeysURL     string                 `json:"keysUrl,omitempty" doc:"Of private_key_jwt: where the third party finds the keys"`
+
+	MCPServer           string   `json:"mcpServer,omitempty"`
+	AuthorizationServer string   `json:"authorizationServer,omitempty" doc:"Of mcpServer"`
+	MCP                 *mcpJSON `json:"mcp,omitempty" doc:"What was found out about mcpServer"`
+}
+
+type mcpJSON struct {
+	Resource              string                `json:"resource" doc:"What the server calls itself; tokens are for that (RFC 8707)"`
+	Client                provider.ClientOrigin `json:"client" enum:"given,document,registered" doc:"How Deputy became a client: the operator registered it, by its metadata document, or by registering itself"`
+	ClientSecretExpiresAt *time.Time            `json:"clientSecretExpiresAt,omitempty" doc:"registered: never if left out"`
 }
 
 type apiKeyJSON struct {
@@ -226,6 +247,12 @@ func (a *API) provider(v provider.Provider) providerJSON {
 		shown.AuthMethod, shown.Audience, shown.Resource, shown.Assertion = v.Options.AuthMethod, v.Options.Audience, v.Options.Resource, v.Options.Assertion
 		if d := v.Options.Discovery; d != nil {
 			shown.DiscoveryURL, shown.Issuer, shown.Discovered = d.URL, d.Issuer, d.Endpoints
+		}
+		if m := v.Options.MCP; m != nil {
+			shown.MCPServer, shown.AuthorizationServer, shown.MCP = m.Server, shown.Issuer, &mcpJSON{Resource: m.Resource, Client: m.Client}
+			if !m.SecretEnds.IsZero() {
+				shown.MCP.ClientSecretExpiresAt = &m.SecretEnds
+			}
 		}
 		if v.Options.AuthMethod == vendor.AuthPrivateKeyJWT {
 			shown.KeysURL = a.PublicURL + provider.KeysPath(v.ID)

@@ -47,6 +47,7 @@ func Run(t *testing.T, open Open) {
 		{"SharedGrantStays", testSharedGrantStays},
 		{"MovedGrant", testMovedGrant},
 		{"RevocationsTaken", testRevocationsTaken},
+		{"FormerClients", testFormerClients},
 		{"EndDuringConsent", testEndDuringConsent},
 		{"Authorizations", testAuthorizations},
 		{"CompleteIsAtomic", testCompleteIsAtomic},
