@@ -43,7 +43,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		now := time.Now().UTC()
 		f.agent = map[string]any{"name": definition.Name, "state": "ready", "since": now, "updatedAt": now, "endpoint": "http://127.0.0.1:2/agents/default/" + definition.Name,
-			"inbound": definition.Inbound, "env": definition.Env}
+			"inbound": definition.Inbound.Ways(), "env": definition.Env}
 		answer(f.agent)
 	case strings.Contains(path, "/agents/"):
 		answer(f.agent)

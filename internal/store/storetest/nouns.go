@@ -123,10 +123,10 @@ func (s stores) give(t testing.TB, w name.Workload, u name.User, g vault.Grant) 
 	if g.Version == 0 {
 		g = grant(t, u)
 		d.GrantID = g.ID
-		must(t, s.authorizations.Complete(t.Context(), Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, completed(a), g, d))
+		must(t, s.authorizations.Complete(t.Context(), Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, s.completed(t, a), g, d))
 		return g, d
 	}
-	must(t, s.authorizations.Complete(t.Context(), Permit(t, consent.ActionDecide, a.Resource()), consent.ActionDecide, completed(a), vault.Grant{}, d))
+	must(t, s.authorizations.Complete(t.Context(), Permit(t, consent.ActionDecide, a.Resource()), consent.ActionDecide, s.completed(t, a), vault.Grant{}, d))
 	return g, d
 }
 
@@ -140,8 +140,18 @@ func pending(w name.Workload, u name.User) consent.Authorization {
 		LinkHash: name.NewID("h"), Sealed: []byte{1}, Version: 1, Created: moment, Expires: moment.Add(consent.Life), Updated: moment}
 }
 
+// completed is of the first version of the provider.
 func completed(a consent.Authorization) consent.Authorization {
 	a.State, a.Version, a.ProviderVersion = consent.Completed, a.Version+1, 1
+	return a
+}
+
+// completed is of the provider as it is now.
+func (s stores) completed(t testing.TB, a consent.Authorization) consent.Authorization {
+	v, err := s.providers.Provider(t.Context(), a.Pool, a.Provider)
+	check(t, err)
+	a = completed(a)
+	a.ProviderVersion = v.Version
 	return a
 }
 
