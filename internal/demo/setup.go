@@ -183,14 +183,25 @@ func (s *setup) provider(ctx context.Context) error {
 			API:           s.urls.sandbox,
 		},
 	}
-	_, err = s.api.Provider(ctx, workloadPool, providerName)
-	switch {
-	case fault.Is(err, fault.NotFound):
-		_, err = s.api.CreateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
-	case err == nil:
-		_, err = s.api.UpdateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
+	create := func() error {
+		_, err := s.api.CreateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
+		return err
 	}
-	return err
+	if _, err = s.api.Provider(ctx, workloadPool, providerName); fault.Is(err, fault.NotFound) {
+		return create()
+	}
+	if err != nil {
+		return err
+	}
+	_, err = s.api.UpdateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
+	if err == nil || fault.As(err).Code != "provider_has_grants" {
+		return err
+	}
+	// The sandbox was at another port: it is another Feishu now.
+	if err := s.api.DeleteProvider(ctx, workloadPool, providerName); err != nil {
+		return err
+	}
+	return create()
 }
 
 // launch deploys the sample agent and waits until it is ready.

@@ -157,6 +157,33 @@ func (s stores) completed(t testing.TB, a consent.Authorization) consent.Authori
 
 var sameScopes = cmp.Comparer(func(a, b name.Scopes) bool { return a.String() == b.String() })
 
+// testMovedProvider has a provider speak to another third party: not while there is
+// a token that would be sent there.
+func testMovedProvider(t *testing.T, open Open) {
+	db, _ := open(t)
+	s := setUp(t, db)
+	v := sealedProvider("p", "feishu", "cli_1")
+	v.Version, v.Endpoints.Base = 2, "https://elsewhere.example"
+	move := Permit(t, provider.ActionUpdate, provider.Resource("p", "feishu"))
+	g, _ := s.give(t, agentA, zhang, vault.Grant{})
+	wantCode(t, s.providers.MoveProvider(t.Context(), move, v), "provider_has_grants")
+	must(t, s.vault.DeleteGrant(t.Context(), Permit(t, vault.ActionDelete, vault.GrantResource("p", g.ID)), "p", g.ID))
+	wantCode(t, s.providers.MoveProvider(t.Context(), move, v), "provider_has_grants") // there is a token to be revoked
+	if got, err := s.providers.Provider(t.Context(), "p", "feishu"); err != nil || got.Version != 1 || got.Endpoints.Base != "" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	revocations, err := s.vault.TakeRevocations(t.Context(), move.Entry().Time.Add(time.Hour), move.Entry().Time.Add(2*time.Hour), 10)
+	if must(t, err); len(revocations) != 1 {
+		t.Fatalf("%d grants are to be revoked", len(revocations))
+	}
+	must(t, s.vault.FinishRevocation(t.Context(), Permit(t, vault.ActionRevokeUpstream, vault.GrantResource("p", g.ID)), revocations[0]))
+	must(t, s.providers.MoveProvider(t.Context(), move, v))
+	wantCode(t, s.providers.MoveProvider(t.Context(), move, v), "provider_changed")
+	if got, err := s.providers.Provider(t.Context(), "p", "feishu"); err != nil || got.Version != 2 || got.Endpoints.Base != v.Endpoints.Base {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func testGrants(t *testing.T, open Open) {
 	db, _ := open(t)
 	s := setUp(t, db)
