@@ -23,6 +23,7 @@ type Definition struct {
 	Env              Environment `json:"env,omitempty"`
 	Inbound          Inbound     `json:"inbound"`
 	Paths            Paths       `json:"paths,omitempty"`
+	Image            Image       `json:"image,omitzero"`
 }
 
 // Language is the programming language that an agent is written in.

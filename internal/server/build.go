@@ -25,7 +25,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/fleet"
-	"github.com/deputy-id/deputy/internal/fleet/process"
+	"github.com/deputy-id/deputy/internal/fleet/kubernetes"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/idppage"
 	"github.com/deputy-id/deputy/internal/ingress"
@@ -59,9 +59,11 @@ type Server struct {
 	config   Config
 	closers  []func() // run in reverse order
 	identity http.Handler
-	ingress  http.Handler     // nil if the runtime is off
-	gate     *ingress.Handler // within ingress
-	fleet    *fleet.Fleet     // nil if the runtime is off
+	ingress  http.Handler       // nil if the runtime is off
+	gate     *ingress.Handler   // within ingress
+	fleet    *fleet.Fleet       // nil if the runtime is off
+	cluster  *kubernetes.Driver // nil if agents are not on one
+	agents   agent.Store
 	guard    *guard.Guard
 	keeper   keeper
 	recovery *recovery.Recovery
@@ -215,7 +217,8 @@ func (s *Server) build(ctx context.Context) error {
 	}
 
 	// The runtime: agents and the way in to them.
-	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
+	s.agents = store.Agents{DB: db}
+	agents := &agent.Registry{Store: s.agents, Guard: s.guard, Now: c.Now}
 	agentKeys := &agent.Keys{Store: store.Agents{DB: db}, Guard: s.guard, Barred: barred(c.PublicURL, pools), Now: c.Now}
 	launchKeys, err := ring.Signing(ctx, keys.LaunchTokens, jwt.ES256)
 	if err != nil {
@@ -267,7 +270,7 @@ func (s *Server) build(ctx context.Context) error {
 		Keys:      ring,
 		Workloads: workloads, Providers: providers, Trials: trials, Webhooks: webhooks,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
-		Agents: agents, AgentKeys: agentKeys, Fleet: s.fleet,
+		Agents: agents, AgentKeys: agentKeys, Fleet: s.fleet, Objects: s.objects(),
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
 	s.identity = access(log, boundBody(bodyTimeout, mux))
@@ -304,10 +307,14 @@ func firstStart(ctx context.Context, c Config, workloads *workload.Registry, ope
 // buildRuntime makes the fleet and the ingress.
 func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, agentKeys *agent.Keys, tokens *workload.Tokens) error {
 	c := s.config
-	s.fleet = fleet.New(fleet.Config{
-		Store: agents.Store, Driver: &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}, Launches: launches,
+	config := fleet.Config{
+		Store: agents.Store, Launches: launches,
 		URL: c.PublicURL, TrustDomain: c.TrustDomain, Dir: filepath.Join(c.Data, "launch"), Log: c.Logger, Now: c.Now,
-	})
+	}
+	if err := s.chooseDriver(&config); err != nil {
+		return err
+	}
+	s.fleet = fleet.New(config)
 	// Discovery documents and keys of users' tokens: our own pools are reached where they are, the
 	// issuers of others like any third party.
 	own, err := hostPort(c.PublicURL)

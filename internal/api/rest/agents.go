@@ -17,6 +17,7 @@ import (
 type newAgent struct {
 	Directory  string `json:"directory" example:"/srv/agents/doc-agent" doc:"Absolute path of the agent's files, on the machine of the runtime"`
 	Definition string `json:"definition,omitempty" doc:"Text of agentkit.yaml; the file in the directory if left out"`
+	Image      string `json:"image,omitempty" example:"registry.example/doc-agent@sha256:…" doc:"On Kubernetes: image to run, in place of the definition's"`
 }
 
 type agentJSON struct {
@@ -80,19 +81,7 @@ func (a *API) deployAgent(c *call) (any, error) {
 	if a.Fleet == nil {
 		return nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
 	}
-	text := []byte(in.Definition)
-	if in.Definition == "" {
-		// A relative path would be read from wherever the server was started.
-		if !filepath.IsAbs(in.Directory) {
-			return nil, fault.New(fault.Invalid, "agent_directory", "directory %q is not an absolute path", name.Clip(in.Directory, 200)).
-				WithSource("directory").WithFix("name the directory that holds %s by its absolute path", definitionFile)
-		}
-		var err error
-		if text, err = readDefinition(in.Directory); err != nil {
-			return nil, err
-		}
-	}
-	d, warnings, err := agent.Parse(text)
+	d, warnings, err := in.read()
 	if err != nil {
 		return nil, err
 	}
@@ -102,10 +91,33 @@ func (a *API) deployAgent(c *call) (any, error) {
 	}
 	a.Fleet.Wake()
 	shown := a.agent(deployed)
-	for _, w := range warnings {
-		shown.Warnings = append(shown.Warnings, warningJSON{w.Field, w.Reason})
-	}
+	shown.Warnings = warned(warnings)
 	return shown, nil
+}
+
+func warned(warnings []agent.Warning) []warningJSON {
+	return listOf(warnings, func(w agent.Warning) warningJSON { return warningJSON{w.Field, w.Reason} }).Items
+}
+
+// read returns the definition that is meant, with its warnings.
+func (in newAgent) read() (agent.Definition, []agent.Warning, error) {
+	text := []byte(in.Definition)
+	if in.Definition == "" {
+		// A relative path would be read from wherever the server was started.
+		if !filepath.IsAbs(in.Directory) {
+			return agent.Definition{}, nil, fault.New(fault.Invalid, "agent_directory", "directory %q is not an absolute path", name.Clip(in.Directory, 200)).
+				WithSource("directory").WithFix("name the directory that holds %s by its absolute path", definitionFile)
+		}
+		var err error
+		if text, err = readDefinition(in.Directory); err != nil {
+			return agent.Definition{}, nil, err
+		}
+	}
+	d, warnings, err := agent.Parse(text)
+	if err == nil && in.Image != "" {
+		d.Image.Ref, err = in.Image, agent.CheckImage(in.Image)
+	}
+	return d, warnings, err
 }
 
 // readDefinition reads a bounded agentkit.yaml.

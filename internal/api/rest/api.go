@@ -72,6 +72,9 @@ type API struct {
 	Agents        *agent.Registry
 	AgentKeys     *agent.Keys
 	Fleet         *fleet.Fleet // nil if the runtime is off
+	// Objects returns what an agent would be in the cluster, as JSON, or a fault that
+	// says why it cannot be there; nil if agents are not on one.
+	Objects func(agent.Agent) ([]json.RawMessage, error)
 	Audit         AuditLog
 	Keys          *keys.Ring
 	Federation    *federation.Federation

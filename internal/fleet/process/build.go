@@ -31,12 +31,12 @@ func (d *Driver) Build(ctx context.Context, a agent.Agent) error {
 		return fault.Wrap(err, fault.Invalid, "agent_entry_point", "there is no entry point %s in %s", a.Definition.EntryPoint, a.Directory).
 			WithSource("agentkit.yaml: common.entry_point")
 	}
-	switch kind := kindOf(a.Definition); kind {
-	case pythonScript:
+	switch kind := a.Definition.Kind(); kind {
+	case agent.PythonScript:
 		return d.buildPython(ctx, a)
-	case builtGo, builtScript:
+	case agent.BuiltGo, agent.BuiltScript:
 		return d.build(ctx, a, kind, info.IsDir())
-	case executable:
+	case agent.Executable:
 		if info.IsDir() || info.Mode()&0o111 == 0 {
 			return fault.New(fault.Invalid, "agent_entry_point", "entry point %s is not an executable file", a.Definition.EntryPoint).
 				WithSource("agentkit.yaml: common.entry_point").WithFix("chmod +x it, or set common.language")
@@ -51,7 +51,7 @@ func (d *Driver) binary(a agent.Agent) string {
 	return d.home(a.Workload(), "build", fmt.Sprintf("%x-%d", a.CreatedAt.UnixNano(), a.Version), a.Name)
 }
 
-func (d *Driver) build(ctx context.Context, a agent.Agent, kind kind, isDir bool) error {
+func (d *Driver) build(ctx context.Context, a agent.Agent, kind agent.Kind, isDir bool) error {
 	target := d.binary(a)
 	if _, err := os.Stat(target); err == nil {
 		return nil
@@ -66,7 +66,7 @@ func (d *Driver) build(ctx context.Context, a agent.Agent, kind kind, isDir bool
 		return unwritable(err)
 	}
 	defer os.RemoveAll(work)
-	if kind == builtGo {
+	if kind == agent.BuiltGo {
 		err = d.goBuild(ctx, a, isDir, filepath.Join(work, a.Name))
 	} else {
 		err = d.runBuilder(ctx, a, []string{"/bin/sh", a.Definition.EntryPoint}, []string{"BUILD_OUTPUT_DIR=" + work, "BUILD_BINARY_NAME=" + a.Name})
@@ -125,12 +125,7 @@ func (d *Driver) goBuild(ctx context.Context, a agent.Agent, isDir bool, target 
 		return fault.Wrap(err, fault.Invalid, "go_missing", "the agent is written in Go, and there is no go command").
 			WithFix("install Go from https://go.dev/dl and start Deputy again with it in PATH")
 	}
-	// The package of a file, not the file alone: it may have others.
-	pkg := a.Definition.EntryPoint
-	if !isDir {
-		pkg = filepath.ToSlash(filepath.Dir(pkg))
-	}
-	return d.runBuilder(ctx, a, []string{path, "build", "-o", target, "./" + pkg}, nil)
+	return d.runBuilder(ctx, a, []string{path, "build", "-o", target, a.Definition.GoPackage(isDir)}, nil)
 }
 
 // runBuilder runs a build command in the agent's directory.

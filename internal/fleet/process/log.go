@@ -13,7 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
+
+	"github.com/deputy-id/deputy/internal/name"
 )
 
 const (
@@ -90,14 +91,7 @@ func (l *lineLog) collect(r io.Reader) error {
 
 // printable makes a line safe for a terminal: an agent prints what strangers
 // send it.
-func printable(line []byte) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' || unicode.IsPrint(r) {
-			return r
-		}
-		return '\ufffd'
-	}, strings.ToValidUTF8(string(bytes.TrimRight(line, "\r\n")), "\ufffd"))
-}
+func printable(line []byte) string { return name.Printable(string(bytes.TrimRight(line, "\r\n"))) }
 
 func (l *lineLog) write(text string) error {
 	l.mu.Lock()

@@ -1,0 +1,264 @@
+package kubernetes_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/deputy-id/deputy/internal/agent"
+	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/fleet"
+	"github.com/deputy-id/deputy/internal/fleet/kubernetes"
+	"github.com/deputy-id/deputy/internal/kube"
+	"github.com/deputy-id/deputy/internal/kube/kubetest"
+	"github.com/deputy-id/deputy/internal/name"
+)
+
+const (
+	namespace = "agents"
+	image     = "registry.example/doc@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+)
+
+var doc = name.Workload{Pool: "default", Name: "Doc_agent"}
+
+// cluster is an API server that the suite runs on: the one in memory, or a real one.
+type cluster struct {
+	t      *testing.T
+	client *kube.Client
+	do     func(method, path, contentType, body string) error // as an administrator
+}
+
+func inMemory(t *testing.T) (cluster, *kubetest.Server) {
+	s := kubetest.New(t)
+	client := kube.New(s.Config())
+	t.Cleanup(client.Close)
+	return cluster{t, client, s.Do}, s
+}
+
+func (c cluster) driver() *kubernetes.Driver {
+	return &kubernetes.Driver{
+		Client: c.client, Namespace: namespace, TrustDomain: "deputy.test", Audience: "https://id.example.com", DeputyNamespace: "deputy",
+		AllowEgress: []string{"10.1.0.0/16"}, PullSecrets: []string{"registry"}, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func run(version int64) fleet.Run {
+	return fleet.Run{
+		Agent: agent.Agent{Pool: doc.Pool, Name: doc.Name, Version: version, Desired: agent.Running, CreatedAt: time.UnixMilli(1700000000000), Definition: agent.Definition{
+			Name: doc.Name, Env: agent.Environment{"MODEL": "small", "TRICK": "$(PATH)", "DEPUTY_URL": "http://forged"}, Image: agent.Image{Ref: image},
+		}},
+		Env: map[string]string{"DEPUTY_URL": "https://id.example.com"},
+	}
+}
+
+func path(plural, called string) string {
+	api := map[string]string{"deployments": "apis/apps/v1", "networkpolicies": "apis/networking.k8s.io/v1"}[plural]
+	if api == "" {
+		api = "api/v1"
+	}
+	return "/" + api + "/namespaces/" + namespace + "/" + plural + "/" + called
+}
+
+// state is what the tests read of an object.
+type state struct {
+	Metadata struct {
+		UID, ResourceVersion string
+		Generation           int64
+		Annotations          map[string]string
+	}
+	Spec struct {
+		Replicas *int
+		Template struct{ Spec json.RawMessage }
+	}
+}
+
+func (c cluster) read(plural, called string) (state, error) {
+	at := kube.Object{Kind: kube.Kind{API: strings.TrimPrefix(strings.Split(path(plural, called), "/namespaces/")[0], "/"), Plural: plural}, Namespace: namespace, Name: called}
+	var s state
+	err := c.client.Get(c.t.Context(), at, &s)
+	return s, err
+}
+
+func (c cluster) mustRead(plural string) state {
+	c.t.Helper()
+	s, err := c.read(plural, called())
+	c.must(err)
+	return s
+}
+
+func (c cluster) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func called() string { return kubernetes.ObjectName("deputy.test", doc) }
+
+// roll is what the deployment controller reports: of replicas pods, updated are of
+// the newest version, and available are ready.
+func (c cluster) roll(replicas, updated, available int) {
+	c.t.Helper()
+	c.must(c.do(http.MethodPatch, path("deployments", called())+"/status", "application/merge-patch+json", fmt.Sprintf(
+		`{"status":{"observedGeneration":%d,"replicas":%d,"updatedReplicas":%d,"readyReplicas":%d,"availableReplicas":%d}}`,
+		c.mustRead("deployments").Metadata.Generation, replicas, updated, available, available)))
+}
+
+var kinds = []string{"deployments", "services", "networkpolicies", "serviceaccounts"}
+
+// launch is the way of every agent: it is there once, it is healthy when Kubernetes
+// says so, a second application changes nothing, and the end leaves nothing.
+func launch(t *testing.T, c cluster) {
+	d := c.driver()
+	c.must(d.Build(t.Context(), run(1).Agent))
+	i, err := d.Start(t.Context(), run(1))
+	c.must(err)
+	if want := "http://" + called() + "." + namespace + ".svc:8080"; i.URL() != want {
+		t.Errorf("it is at %s, want %s", i.URL(), want)
+	}
+	if err := i.Probe(t.Context()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("before there is a pod: %v", err)
+	}
+	c.roll(1, 1, 0)
+	if err := i.Probe(t.Context()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("before the pod is ready: %v", err)
+	}
+	c.roll(1, 1, 1)
+	c.must(i.Probe(t.Context()))
+
+	before := map[string]string{}
+	for _, k := range kinds {
+		before[k] = c.mustRead(k).Metadata.ResourceVersion
+	}
+	again, err := c.driver().Start(t.Context(), run(1)) // another Deputy, or this one after a restart
+	c.must(err)
+	c.must(again.Probe(t.Context()))
+	for _, k := range kinds {
+		if after := c.mustRead(k).Metadata.ResourceVersion; after != before[k] {
+			t.Errorf("the second application changed %s: %s, then %s", k, before[k], after)
+		}
+	}
+
+	i.Stop(t.Context())
+	<-i.Done()
+	if _, err := c.read("deployments", called()); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a stopped agent's Deployment: %v", err)
+	}
+	c.must(d.Remove(t.Context(), doc))
+	c.must(d.Remove(t.Context(), doc)) // once more does no harm
+	for _, k := range kinds {
+		if _, err := c.read(k, called()); !fault.Is(err, fault.NotFound) {
+			t.Errorf("%s is left: %v", k, err)
+		}
+	}
+}
+
+// replace is a new version beside the one that serves.
+func replace(t *testing.T, c cluster) {
+	d := c.driver()
+	first, err := d.Start(t.Context(), run(1))
+	c.must(err)
+	c.roll(1, 1, 1)
+	// Somebody scales it; a new version leaves that alone.
+	c.must(c.do(http.MethodPatch, path("deployments", called()), "application/merge-patch+json", `{"spec":{"replicas":3}}`))
+	uid := c.mustRead("deployments").Metadata.UID
+	second, err := d.Start(t.Context(), run(2))
+	c.must(err)
+	if s := c.mustRead("deployments"); s.Metadata.UID != uid || *s.Spec.Replicas != 3 {
+		t.Errorf("the replacement made another Deployment, or %d replicas of 3", *s.Spec.Replicas)
+	}
+	c.roll(4, 1, 3)
+	c.must(first.Probe(t.Context())) // it serves meanwhile
+	if err := second.Probe(t.Context()); err == nil {
+		t.Error("the new version is healthy while old pods are there")
+	}
+	c.roll(3, 3, 3)
+	c.must(second.Probe(t.Context()))
+	first.Stop(t.Context()) // replaced: the pods are the second one's
+	c.must(second.Probe(t.Context()))
+
+	// A Deputy that has not heard of it yet does not put the first one back.
+	stale, err := c.driver().Start(t.Context(), run(1))
+	c.must(err)
+	if got := c.mustRead("deployments").Metadata.Annotations["deputy-id.github.io/version"]; got != "1700000000000-2" {
+		t.Errorf("an old version took the place of a later one: %s", got)
+	}
+	stale.Stop(t.Context())
+	c.must(second.Probe(t.Context()))
+
+	// A third one that never is healthy is taken back.
+	third, err := d.Start(t.Context(), run(3))
+	c.must(err)
+	c.roll(4, 1, 3)
+	if err := third.Probe(t.Context()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("a version without a ready pod: %v", err)
+	}
+	third.Stop(t.Context())
+	c.roll(3, 3, 3)
+	c.must(second.Probe(t.Context()))
+	second.Stop(t.Context())
+	c.must(d.Remove(t.Context(), doc))
+}
+
+// strangers are objects that are not this Deputy's: they stay as they are.
+func strangers(t *testing.T, c cluster) {
+	theirs := fmt.Sprintf(`{"apiVersion":"v1","kind":"Service","metadata":{"name":%q,"namespace":%q,"labels":{"app.kubernetes.io/managed-by":"deputy",
+		"deputy-id.github.io/trust-domain":"other.test"}},"spec":{"ports":[{"port":80}]}}`, called(), namespace)
+	c.must(c.do(http.MethodPost, "/api/v1/namespaces/"+namespace+"/services", "application/json", theirs))
+	before := c.mustRead("services").Metadata.ResourceVersion
+	d := c.driver()
+	if _, err := d.Start(t.Context(), run(1)); !fault.HasCode(err, "kubernetes_not_ours") {
+		t.Errorf("over somebody else's Service: %v", err)
+	}
+	if err := d.Remove(t.Context(), doc); !fault.HasCode(err, "kubernetes_not_ours") {
+		t.Errorf("deleting somebody else's Service: %v", err)
+	}
+	c.must(d.Sweep(t.Context(), func(context.Context) (map[name.Workload]bool, error) { return nil, nil }))
+	if after := c.mustRead("services").Metadata.ResourceVersion; after != before {
+		t.Error("somebody else's Service was changed")
+	}
+	for _, k := range []string{"deployments", "networkpolicies", "serviceaccounts"} {
+		if _, err := c.read(k, called()); !fault.Is(err, fault.NotFound) {
+			t.Errorf("%s is left: %v", k, err)
+		}
+	}
+	c.must(c.do(http.MethodDelete, path("services", called()), "application/json", "{}"))
+}
+
+// sweeps are agents that were deleted while no Deputy ran.
+func sweeps(t *testing.T, c cluster) {
+	d := c.driver()
+	_, err := d.Start(t.Context(), run(1))
+	c.must(err)
+	other := run(1)
+	other.Agent.Name = "other"
+	_, err = d.Start(t.Context(), other)
+	c.must(err)
+	c.must(d.Sweep(t.Context(), func(context.Context) (map[name.Workload]bool, error) { return map[name.Workload]bool{doc: true}, nil }))
+	for _, k := range kinds {
+		if _, err := c.read(k, kubernetes.ObjectName("deputy.test", other.Agent.Workload())); !fault.Is(err, fault.NotFound) {
+			t.Errorf("%s is left: %v", k, err)
+		}
+		c.mustRead(k)
+	}
+	c.must(d.Remove(t.Context(), doc))
+}
+
+// suite is what holds on every API server.
+func suite(t *testing.T, with func(t *testing.T) cluster) {
+	for name, test := range map[string]func(*testing.T, cluster){"launch": launch, "replace": replace, "strangers": strangers, "sweep": sweeps} {
+		t.Run(name, func(t *testing.T) { test(t, with(t)) })
+	}
+}
+
+func TestDriver(t *testing.T) {
+	suite(t, func(t *testing.T) cluster {
+		c, _ := inMemory(t)
+		return c
+	})
+}
