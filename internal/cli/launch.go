@@ -21,6 +21,7 @@ type launchCommand struct {
 	inWorkloadPool
 	Dir     string        `arg:"" optional:"" help:"Directory with the agent's files and its agentkit.yaml, on the machine of the runtime; this one by default." default:"."`
 	File    string        `help:"Another definition than DIR/agentkit.yaml." placeholder:"FILE"`
+	imageFlags
 	Timeout time.Duration `help:"How long the agent may take to be built and to come up; ${default} by default." default:"6m" placeholder:"TIME"`
 }
 
@@ -46,8 +47,15 @@ func (l launchCommand) Run(ctx context.Context, o output) error {
 	defer cancel()
 	began := time.Now()
 	told := phases{o, began}
+	agent := apiclient.NewAgent{Directory: directory, Definition: string(d.text)}
+	if agent.Image, err = l.image(ctx, told, directory, d); err != nil {
+		return err
+	}
+	if l.DryRun {
+		return l.showObjects(ctx, api, o, agent)
+	}
 	told.say("deploying %s from %s", d.Name, directory)
-	deployed, err := api.LaunchAgent(ctx, l.Pool, directory, string(d.text))
+	deployed, err := api.DeployAgent(ctx, l.Pool, agent)
 	if err != nil {
 		return err
 	}
