@@ -56,6 +56,8 @@ var table = []row{
 	{"internal/attest", 15, ""},
 	{"internal/guard", 16, ""},
 	{"internal/keys", 17, ""},
+	{"internal/kube", 13, "go.yaml.in/yaml/v3"},
+	{"internal/kube/kubetest", 14, "k8s.io/api"},
 	{"internal/kms", 18, "github.com/aws/aws-sdk-go-v2 github.com/aws/smithy-go golang.org/x/oauth2"},
 	{"internal/kms/kmstest", 19, ""},
 
@@ -81,6 +83,7 @@ var table = []row{
 	{"internal/consent", 30, ""},
 	{"internal/obtain", 30, "github.com/maypok86/otter/v2 golang.org/x/sync"},
 	{"internal/fleet", 30, ""},
+	{"internal/image", 30, "github.com/google/go-containerregistry"},
 	{"internal/trial", 30, ""},
 	{"internal/assertion", 30, ""},
 	{"internal/recovery", 31, ""},
@@ -100,6 +103,7 @@ var table = []row{
 	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},
 	{"internal/ingress", 40, ""},
 	{"internal/fleet/process", 40, "golang.org/x/sys"},
+	{"internal/fleet/kubernetes", 40, ""},
 	{"internal/store/storetest", 41, "github.com/google/go-cmp"},
 
 	{"internal/server", 50, ""},
@@ -111,7 +115,7 @@ var table = []row{
 	{"internal/logintest", 51, "github.com/coreos/go-oidc/v3 golang.org/x/oauth2"},
 	{"internal/e2e", 53, ""},
 	{"internal/peers", 53, ""},
-	{"internal/cli", 52, "github.com/alecthomas/kong"},
+	{"internal/cli", 52, "github.com/alecthomas/kong go.yaml.in/yaml/v3"},
 	{"cmd/deputy", 60, ""},
 
 	// Outside: written as other people would, on nothing of ours but what is public.

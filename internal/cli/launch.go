@@ -19,8 +19,8 @@ const lastWords = 15
 // launchCommand is deputy launch.
 type launchCommand struct {
 	inWorkloadPool
-	Dir     string        `arg:"" optional:"" help:"Directory with the agent's files and its agentkit.yaml, on the machine of the runtime; this one by default." default:"."`
-	File    string        `help:"Another definition than DIR/agentkit.yaml." placeholder:"FILE"`
+	Dir  string `arg:"" optional:"" help:"Directory with the agent's files and its agentkit.yaml, on the machine of the runtime; this one by default." default:"."`
+	File string `help:"Another definition than DIR/agentkit.yaml." placeholder:"FILE"`
 	imageFlags
 	Timeout time.Duration `help:"How long the agent may take to be built and to come up; ${default} by default." default:"6m" placeholder:"TIME"`
 }

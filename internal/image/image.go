@@ -164,13 +164,20 @@ func (i Image) Reference(registry, agentName string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if strings.Contains(registry, "://") {
+		return "", badRegistry(nil, registry)
+	}
 	repository := path.Join(registry, strings.Trim(notInRepositories.ReplaceAllString(strings.ToLower(agentName), "-"), "-"))
 	at, err := reference.NewDigest(repository + "@" + digest.String())
 	if err != nil {
-		return "", fault.Wrap(err, fault.Invalid, "image_registry", "%q does not name a registry", name.Clip(registry, 200)).WithSource("--registry").
-			WithFix("write host/path, such as registry.example.com/agents")
+		return "", badRegistry(err, registry)
 	}
 	return at.Name(), nil
+}
+
+func badRegistry(err error, registry string) error {
+	return fault.Wrap(err, fault.Invalid, "image_registry", "%q does not name a registry", name.Clip(registry, 200)).WithSource("--registry").
+		WithFix("write host/path, such as registry.example.com/agents")
 }
 
 // Push sends the image to where ref, of [Image.Reference], says. What the registry

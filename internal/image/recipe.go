@@ -109,7 +109,9 @@ func (b Builder) packages(ctx context.Context, r *recipe, directory, work string
 		return fault.As(err).WithFix("pip asks the package index of its own configuration (PIP_INDEX_URL, pip.conf); what has no wheels for %s belongs into docker_build.base_image", machine)
 	}
 	r.env = append(r.env, "PYTHONPATH=/"+packagesDir)
-	return r.add(work, packagesDir, func(l *layer) error { return l.tree(packagesDir, target, func(base string) bool { return base == "__pycache__" }) })
+	return r.add(work, packagesDir, func(l *layer) error {
+		return l.tree(packagesDir, target, func(base string) bool { return base == "__pycache__" })
+	})
 }
 
 func python(d agent.Definition) string {

@@ -37,8 +37,8 @@ type Config struct {
 	IngressListen     string // address of the runtime's ingress; "" turns the runtime off
 	IngressURL        string // as callers see the ingress; "" for http and IngressListen
 	IngressLimits     ingress.Limits
-	Driver        string     // what agents run on: process or kubernetes; "" for process
-	Kubernetes    Kubernetes // if it is kubernetes
+	Driver            string     // what agents run on: process or kubernetes; "" for process
+	Kubernetes        Kubernetes // if it is kubernetes
 	// DrainTime is how long requests at the ingress may go on when Deputy is told to end; 0 for 8 s.
 	DrainTime     time.Duration
 	AllowOutbound []string // private addresses that may be reached; see package outbound

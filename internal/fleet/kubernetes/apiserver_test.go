@@ -39,13 +39,11 @@ import (
 // $KUBE_APISERVER names another one. etcd is that of PATH.
 func TestAPIServer(t *testing.T) {
 	s := startAPIServer(t)
-	suite(t, func(t *testing.T) cluster {
-		return cluster{t, kube.New(s.config("admin")), func(method, path, contentType, body string) error {
-			return s.do(t.Context(), method, path, contentType, body)
-		}}
-	})
+	for name, test := range scenarios() {
+		t.Run(name, func(t *testing.T) { test(t, s.cluster(t, "admin")) })
+	}
 	t.Run("fast", func(t *testing.T) {
-		d := cluster{t: t, client: kube.New(s.config("admin"))}.driver()
+		d := s.cluster(t, "admin").driver()
 		var launches [20]time.Duration
 		for n := range launches {
 			begin := time.Now()
@@ -74,11 +72,9 @@ func leastPrivilege(t *testing.T, s *apiServer) {
 			t.Fatal(err)
 		}
 	}
-	c := cluster{t, kube.New(s.config("driver")), func(method, path, contentType, body string) error {
-		return s.do(t.Context(), method, path, contentType, body)
-	}}
-	launch(t, c)
-	sweeps(t, c)
+	for _, test := range scenarios() {
+		test(t, s.cluster(t, "driver"))
+	}
 	for _, forbidden := range []string{"/api/v1/namespaces/" + namespace + "/secrets", "/api/v1/namespaces/kube-system/pods", "/api/v1/nodes"} {
 		if err := s.as(t.Context(), "driver", http.MethodGet, forbidden, "", ""); err == nil || !strings.Contains(err.Error(), "403") {
 			t.Errorf("the driver may read %s: %v", forbidden, err)
@@ -92,8 +88,13 @@ type apiServer struct {
 	roots *x509.CertPool
 }
 
-func (s *apiServer) config(token string) kube.Config {
-	return kube.Config{Server: s.url, Roots: s.roots, Token: secret.FromString(token)}
+// cluster is the server as somebody sees it.
+func (s *apiServer) cluster(t *testing.T, as string) cluster {
+	client := kube.New(kube.Config{Server: s.url, Roots: s.roots, Token: secret.FromString(as)})
+	t.Cleanup(client.Close)
+	return cluster{t, client, func(method, path, contentType, body string) error {
+		return s.do(t.Context(), method, path, contentType, body)
+	}}
 }
 
 func (s *apiServer) do(ctx context.Context, method, path, contentType, body string) error {
@@ -215,4 +216,3 @@ func credentials(t *testing.T, dir string) *x509.CertPool {
 	}
 	return roots
 }
-

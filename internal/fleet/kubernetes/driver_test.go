@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
@@ -20,7 +22,7 @@ import (
 )
 
 const (
-	namespace = "agents"
+	namespace = "deputy-agents"
 	image     = "registry.example/doc@sha256:0000000000000000000000000000000000000000000000000000000000000000"
 )
 
@@ -249,16 +251,110 @@ func sweeps(t *testing.T, c cluster) {
 	c.must(d.Remove(t.Context(), doc))
 }
 
-// suite is what holds on every API server.
-func suite(t *testing.T, with func(t *testing.T) cluster) {
-	for name, test := range map[string]func(*testing.T, cluster){"launch": launch, "replace": replace, "strangers": strangers, "sweep": sweeps} {
-		t.Run(name, func(t *testing.T) { test(t, with(t)) })
+// pod makes a pod of a version of the agent, with a status.
+func (c cluster) pod(called string, version int64, status string) {
+	c.t.Helper()
+	c.must(c.do(http.MethodPost, "/api/v1/namespaces/"+namespace+"/pods", "application/json", fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q,"namespace":%q,
+		"labels":{"app.kubernetes.io/instance":%q,"app.kubernetes.io/managed-by":"deputy","deputy-id.github.io/trust-domain":"deputy.test"},
+		"annotations":{"deputy-id.github.io/version":"1700000000000-%d"}},"spec":{"containers":[{"name":"agent","image":"a"}]}}`, called, namespace, kubernetes.ObjectName("deputy.test", doc), version)))
+	c.must(c.do(http.MethodPatch, path("pods", called)+"/status", "application/merge-patch+json", `{"status":`+status+`}`))
+}
+
+// troubles are told in Kubernetes's words, and those of the right version.
+func troubles(t *testing.T, c cluster) {
+	d := c.driver()
+	i, err := d.Start(t.Context(), run(1))
+	c.must(err)
+	c.roll(1, 1, 0)
+	c.pod("former", 7, `{"containerStatuses":[{"name":"agent","image":"a","imageID":"","ready":false,"restartCount":0,"state":{"waiting":{"reason":"OfTheOther"}}}]}`)
+	c.pod("crashing", 1, `{"containerStatuses":[{"name":"agent","image":"a","imageID":"","ready":false,"restartCount":3,
+		"state":{"waiting":{"reason":"CrashLoopBackOff","message":"back-off"}},"lastState":{"terminated":{"exitCode":2,"reason":"Error"}}}]}`)
+	err = i.Probe(t.Context())
+	if want := "pod crashing: CrashLoopBackOff after exit code 2 (Error), 3 restarts"; err == nil || err.Error() != want {
+		t.Errorf("a crash loop is %v, want %s", err, want)
+	}
+	c.must(c.do(http.MethodPatch, path("deployments", called()), "application/merge-patch+json", `{"spec":{"replicas":0}}`))
+	c.roll(0, 0, 0)
+	if err := i.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "no replicas") {
+		t.Errorf("scaled to zero: %v", err)
+	}
+	// Pods that do not end get no more time when the time is over.
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	i.Stop(over)
+	for _, pod := range []string{"crashing", "former"} {
+		if err := c.do(http.MethodGet, path("pods", pod), "", ""); err == nil || !strings.Contains(err.Error(), "status 404") {
+			t.Errorf("pod %s is left: %v", pod, err)
+		}
+	}
+	c.must(d.Remove(t.Context(), doc))
+}
+
+// vanished is a Deployment that somebody deleted: the run has ended, but not at once,
+// since it may have been another Deputy, who was told to.
+func vanished(t *testing.T, c cluster) {
+	d := c.driver()
+	i, err := d.Start(t.Context(), run(1))
+	c.must(err)
+	c.must(c.do(http.MethodDelete, path("deployments", called()), "application/json", "{}"))
+	for n := range 5 {
+		select {
+		case <-i.Done():
+			t.Errorf("it ended after %d looks", n)
+		default:
+		}
+		if err := i.Probe(t.Context()); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("without a Deployment: %v", err)
+		}
+	}
+	<-i.Done()
+	if i.Reason() != "its Deployment was deleted in the cluster" {
+		t.Errorf("it ended because %s", i.Reason())
+	}
+	i.Stop(t.Context()) // of what has ended
+	c.must(d.Remove(t.Context(), doc))
+}
+
+// scenarios are what holds on every API server.
+func scenarios() map[string]func(*testing.T, cluster) {
+	return map[string]func(*testing.T, cluster){
+		"launch": launch, "replace": replace, "strangers": strangers, "sweep": sweeps, "troubles": troubles, "vanished": vanished,
 	}
 }
 
 func TestDriver(t *testing.T) {
-	suite(t, func(t *testing.T) cluster {
-		c, _ := inMemory(t)
-		return c
-	})
+	for name, test := range scenarios() {
+		t.Run(name, func(t *testing.T) {
+			c, _ := inMemory(t)
+			test(t, c)
+		})
+	}
+}
+
+// logs are the lines of all pods and runs, in the order of their times.
+func logs(t *testing.T, c cluster, server *kubetest.Server) {
+	c.pod("second", 1, `{"containerStatuses":[{"restartCount":1}]}`)
+	c.pod("first", 1, `{}`)
+	server.SetLog("first", "", "2026-01-01T00:00:01.5Z one\n2026-01-01T00:00:04Z \x1b[31mfour\nhalf a li")
+	server.SetLog("second", "2026-01-01T00:00:02.123456789Z two\n", "2026-01-01T00:00:03Z three\n")
+	lines, err := c.driver().Logs(t.Context(), doc, 3)
+	c.must(err)
+	want := []string{"2026-01-01T00:00:02.123Z two", "2026-01-01T00:00:03.000Z three", "2026-01-01T00:00:04.000Z \ufffd[31mfour"}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	server.Refuse("get /pods/log", http.StatusBadRequest) // of a container that has not begun
+	if lines, err := c.driver().Logs(t.Context(), doc, 3); err != nil || len(lines) > 0 {
+		t.Errorf("%q, %v", lines, err)
+	}
+	server.Refuse("get /pods/log", http.StatusForbidden)
+	if _, err := c.driver().Logs(t.Context(), doc, 3); !fault.HasCode(err, "kubernetes_denied") {
+		t.Errorf("error %v", err)
+	}
+	server.Refuse("get /pods/log", 0)
+}
+
+func TestLogs(t *testing.T) {
+	c, server := inMemory(t)
+	logs(t, c, server)
 }

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -159,6 +160,9 @@ func (i *instance) Reason() string {
 // pods end. If the API server does not answer, they are left to [Driver.Sweep].
 func (i *instance) Stop(ctx context.Context) {
 	d, w := i.driver, i.run.Agent.Workload()
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(afterwards, cancel) })()
 	d.mu.Lock()
 	d.runs[w] = slices.DeleteFunc(d.runs[w], func(other *instance) bool { return other == i })
 	others := d.runs[w]
@@ -166,11 +170,11 @@ func (i *instance) Stop(ctx context.Context) {
 		delete(d.runs, w)
 	}
 	d.mu.Unlock()
-	err := error(nil)
+	var err error
 	if len(others) > 0 {
-		err = i.putBack(ctx, others[len(others)-1])
+		err = i.putBack(late, others[len(others)-1])
 	} else {
-		err = i.takeDown(ctx)
+		err = i.takeDown(late, ctx.Done())
 	}
 	if err != nil {
 		d.Log.Error("an agent may still run in the cluster", "agent", w.String(), "version", i.run.Agent.Version, "err", err)
@@ -190,8 +194,8 @@ func (i *instance) putBack(ctx context.Context, other *instance) error {
 }
 
 // takeDown deletes the Deployment, if it is of this version or an earlier one, and
-// waits for its pods; when ctx is done they are given no more time.
-func (i *instance) takeDown(ctx context.Context) error {
+// waits for its pods; from over on they are given no more time.
+func (i *instance) takeDown(ctx context.Context, over <-chan struct{}) error {
 	d := i.driver
 	there, err := d.own(ctx, i.at())
 	if err != nil || there.UID == "" || later(there.Annotations[noteVersion], i.version) {
@@ -202,25 +206,19 @@ func (i *instance) takeDown(ctx context.Context) error {
 	}
 	for {
 		left, err := d.podsOf(ctx, i.called())
-		if ctx.Err() == nil && (err != nil || len(left) == 0) {
-			return err
+		if err == nil && len(left) == 0 {
+			return nil
 		}
 		next := time.NewTimer(podsEvery)
 		select {
 		case <-next.C:
 			continue
-		case <-ctx.Done():
+		case <-over:
 			next.Stop()
 		}
-		break
-	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
-	defer cancel()
-	left, err := d.podsOf(late, i.called())
-	for _, p := range left {
-		if err == nil {
-			err = d.Client.Delete(late, kube.Object{Kind: pods, Namespace: d.Namespace, Name: p.Metadata.Name}, p.Metadata.UID, true)
+		for _, p := range left {
+			err = errors.Join(err, d.Client.Delete(ctx, kube.Object{Kind: pods, Namespace: d.Namespace, Name: p.Metadata.Name}, p.Metadata.UID, true))
 		}
+		return err
 	}
-	return err
 }
