@@ -48,6 +48,8 @@ var table = []row{
 	{"internal/audit", 13, ""},
 	{"internal/mail", 13, "github.com/wneessen/go-mail"},
 	{"internal/mail/mailtest", 14, "github.com/emersion/go-sasl github.com/emersion/go-smtp"},
+	{"internal/kube", 13, "go.yaml.in/yaml/v3"},
+	{"internal/kube/kubetest", 14, "k8s.io/api"},
 	{"internal/policy", 14, ""},
 	{"internal/visitor", 14, ""},
 	{"internal/vendor", 14, "go.yaml.in/yaml/v3"},
@@ -56,8 +58,6 @@ var table = []row{
 	{"internal/attest", 15, ""},
 	{"internal/guard", 16, ""},
 	{"internal/keys", 17, ""},
-	{"internal/kube", 13, "go.yaml.in/yaml/v3"},
-	{"internal/kube/kubetest", 14, "k8s.io/api"},
 	{"internal/kms", 18, "github.com/aws/aws-sdk-go-v2 github.com/aws/smithy-go golang.org/x/oauth2"},
 	{"internal/kms/kmstest", 19, ""},
 

@@ -28,7 +28,9 @@ func manifest(name, label, more string) []byte {
 func TestObjects(t *testing.T) {
 	c := kube.New(kubetest.New(t).Config())
 	defer c.Close()
-	var made struct{ Metadata struct{ UID, ResourceVersion string } }
+	var made struct {
+		Metadata struct{ UID, ResourceVersion string }
+	}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -102,7 +104,9 @@ func TestHostileServer(t *testing.T) {
 		answer http.HandlerFunc
 		code   string
 	}{
-		"a redirect":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect) }, "kubernetes_failed"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		}, "kubernetes_failed"},
 		"no JSON":          {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, "kubernetes_answer"},
 		"an error in HTML": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }, "kubernetes_failed"},
 		"broken off": {func(w http.ResponseWriter, _ *http.Request) {
