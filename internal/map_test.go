@@ -99,6 +99,7 @@ var table = []row{
 	{"internal/scim", 40, ""},
 	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},
 	{"internal/ingress", 40, ""},
+	{"internal/talk", 41, ""},
 	{"internal/fleet/process", 40, "golang.org/x/sys"},
 	{"internal/store/storetest", 41, "github.com/google/go-cmp"},
 

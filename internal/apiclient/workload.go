@@ -33,7 +33,7 @@ type Agent struct {
 	Desired  string         `json:"desired"`  // "running" or "stopped"
 	Warnings []AgentWarning `json:"warnings,omitempty"`
 
-	Inbound   []string `json:"inbound,omitempty"`   // who is let in: "custom_jwt", "key_auth", "none"
+	Inbound   []string `json:"inbound,omitempty"`   // who is let in: "custom_jwt", "key_auth", "pool_session", "none"
 	Protocols []string `json:"protocols,omitempty"` // how it is talked to: "invoke", "websocket", "a2a", "mcp"
 }
 

@@ -32,7 +32,7 @@ type agentJSON struct {
 	Restarts  int           `json:"restarts"`
 	Serving   int64         `json:"serving,omitempty" doc:"The version before, which takes the requests until this one is ready"`
 	Endpoint  string        `json:"endpoint,omitempty" doc:"Service endpoint; append /invoke"`
-	Inbound   []string      `json:"inbound,omitempty" doc:"Who is let in: custom_jwt, key_auth, none (everybody)"`
+	Inbound   []string      `json:"inbound,omitempty" doc:"Who is let in: custom_jwt, key_auth, pool_session (people who log in on the agent's own page), none (everybody)"`
 	Protocols []string      `json:"protocols,omitempty" doc:"How it is talked to below its endpoint: invoke, websocket (/ws), a2a, mcp"`
 	Warnings  []warningJSON `json:"warnings,omitempty" doc:"What the definition has that Deputy does not use"`
 	CreatedAt time.Time     `json:"createdAt"`
