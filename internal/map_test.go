@@ -108,7 +108,7 @@ var table = []row{
 	{"internal/apiclient", 50, ""},
 	{"internal/doctor", 51, ""},
 	{"internal/scaffold", 51, ""},
-	{"internal/demo", 51, "go.yaml.in/yaml/v3"},
+	{"internal/demo", 51, ""},
 	{"internal/logintest", 51, "github.com/coreos/go-oidc/v3 golang.org/x/oauth2"},
 	{"internal/e2e", 53, ""},
 	{"internal/peers", 53, ""},
