@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	timeout   = 15 * time.Second // of a request, its answer included; following a log has none
+	timeout   = 15 * time.Second // of a request, its answer included
 	maxAnswer = 8 << 20          // bytes
 	pageSize  = 250              // objects of a list in one answer
 	maxPages  = 40
@@ -153,12 +153,25 @@ func (c *Client) Delete(ctx context.Context, o Object, uid string, now bool) err
 	return err
 }
 
-// Log returns what the pod's containers wrote: at most the last lines of it, and at
-// most limit bytes, each line with its time (RFC 3339) before it. previous asks
-// for the run before the present one.
-func (c *Client) Log(ctx context.Context, pod Object, lines int, limit int64, previous bool) ([]byte, error) {
-	query := url.Values{"tailLines": {strconv.Itoa(lines)}, "limitBytes": {strconv.FormatInt(limit, 10)}, "timestamps": {"true"}}
-	if previous {
+// LogOptions says what of a pod's log is read.
+type LogOptions struct {
+	Lines    int       // the last ones; 0 for all
+	Since    time.Time // those from this second on; zero for all
+	Limit    int64     // bytes, from the beginning of what is meant
+	Previous bool      // of the run before the present one
+}
+
+// Log returns what the container of a pod wrote, each line with its time (RFC 3339)
+// before it. If it is as long as the limit, the last line may be cut.
+func (c *Client) Log(ctx context.Context, pod Object, o LogOptions) ([]byte, error) {
+	query := url.Values{"limitBytes": {strconv.FormatInt(o.Limit, 10)}, "timestamps": {"true"}}
+	if o.Lines > 0 {
+		query.Set("tailLines", strconv.Itoa(o.Lines))
+	}
+	if !o.Since.IsZero() {
+		query.Set("sinceTime", o.Since.UTC().Format(time.RFC3339))
+	}
+	if o.Previous {
 		query.Set("previous", "true")
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -168,7 +181,7 @@ func (c *Client) Log(ctx context.Context, pod Object, lines int, limit int64, pr
 		return nil, err
 	}
 	defer resp.Body.Close()
-	return wire.ReadAll(resp.Body, limit+1<<10)
+	return wire.ReadAll(resp.Body, o.Limit+1<<10)
 }
 
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, contentType string, body []byte, into any) error {

@@ -232,7 +232,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	if c.IngressListen != "" {
-		if err := s.buildRuntime(launches, agents, agentKeys, tokens); err != nil {
+		if err := s.buildRuntime(launches, agents, agentKeys, tokens, catalogue); err != nil {
 			return err
 		}
 	}
@@ -305,7 +305,7 @@ func firstStart(ctx context.Context, c Config, workloads *workload.Registry, ope
 }
 
 // buildRuntime makes the fleet and the ingress.
-func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, agentKeys *agent.Keys, tokens *workload.Tokens) error {
+func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, agentKeys *agent.Keys, tokens *workload.Tokens, catalogue vendor.Catalogue) error {
 	c := s.config
 	config := fleet.Config{
 		Store: agents.Store, Launches: launches,
@@ -326,11 +326,15 @@ func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry,
 		return err
 	}
 	s.onClose(in.Close)
+	desk, assets, err := newDesk(c, catalogue, in)
+	if err != nil {
+		return err
+	}
 	s.gate = ingress.New(ingress.Config{
-		Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger,
+		Talk: desk, Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger,
 		URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
 	})
-	s.ingress = access(c.Logger, s.gate)
+	s.ingress = access(c.Logger, withAssets(assets, s.gate))
 	return nil
 }
 

@@ -38,8 +38,9 @@ type Driver struct {
 	Memory          string   // that an agent may have, as Kubernetes writes it; "" for 512Mi
 	Log             *slog.Logger
 
-	mu   sync.Mutex
-	runs map[name.Workload][]*instance // not stopped, in the order of their start
+	mu      sync.Mutex
+	runs    map[name.Workload][]*instance   // not stopped, in the order of their start
+	removed map[name.Workload]chan struct{} // closed by Remove, for those who follow a log
 }
 
 var _ fleet.Driver = (*Driver)(nil)
@@ -152,14 +153,15 @@ func (d *Driver) Remove(ctx context.Context, w name.Workload) error {
 	if w.IsZero() {
 		return fault.New(fault.Internal, "kubernetes_remove", "%q is not a workload", w)
 	}
-	return d.remove(ctx, ObjectName(d.TrustDomain, w), deployments, services, networkPolicies, serviceAccounts)
-}
-
-// remove deletes an agent's objects of some kinds, those that are this Deputy's.
-func (d *Driver) remove(ctx context.Context, called string, kinds ...kube.Kind) error {
+	d.mu.Lock()
+	if followed := d.removed[w]; followed != nil {
+		close(followed)
+		delete(d.removed, w)
+	}
+	d.mu.Unlock()
 	var problems []error
-	for _, k := range kinds {
-		at := kube.Object{Kind: k, Namespace: d.Namespace, Name: called}
+	for _, k := range []kube.Kind{deployments, services, networkPolicies, serviceAccounts} {
+		at := kube.Object{Kind: k, Namespace: d.Namespace, Name: ObjectName(d.TrustDomain, w)}
 		there, err := d.own(ctx, at)
 		if err == nil && there.UID != "" {
 			err = d.Client.Delete(ctx, at, there.UID, false)

@@ -3,6 +3,7 @@ package kubernetes_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -343,6 +344,7 @@ func logs(t *testing.T, c cluster, server *kubetest.Server) {
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
+	following(t, c, server)
 	server.Refuse("get /pods/log", http.StatusBadRequest) // of a container that has not begun
 	if lines, err := c.driver().Logs(t.Context(), doc, 3); err != nil || len(lines) > 0 {
 		t.Errorf("%q, %v", lines, err)
@@ -352,6 +354,59 @@ func logs(t *testing.T, c cluster, server *kubetest.Server) {
 		t.Errorf("error %v", err)
 	}
 	server.Refuse("get /pods/log", 0)
+}
+
+// following misses nothing and says nothing twice, over a restart of who follows.
+func following(t *testing.T, c cluster, server *kubetest.Server) {
+	d := c.driver()
+	lines, place, err := d.Follow(t.Context(), doc, "", 2)
+	if err != nil || len(lines) != 2 || !strings.HasSuffix(lines[0], " three") {
+		t.Errorf("the last two lines are %q, %v", lines, err)
+	}
+	server.SetLog("first", "", "2026-01-01T00:00:04Z four\n2026-01-01T00:00:05Z five\n2026-01-01T00:00:07Z seven\n")
+	server.SetLog("second", "", "2026-01-01T00:00:03Z three\n2026-01-01T00:00:06Z six\n2026-01-01T00:00:06.5Z six and a half\n")
+	var all []string
+	for range 2 {
+		lines, place, err = c.driver().Follow(t.Context(), doc, place, 2)
+		c.must(err)
+		for _, line := range lines {
+			_, said, _ := strings.Cut(line, " ")
+			all = append(all, said)
+		}
+	}
+	if diff := cmp.Diff([]string{"five", "six", "six and a half", "seven"}, all); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	waiting, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, at, err := d.Follow(waiting, doc, place, 2); !errors.Is(err, context.DeadlineExceeded) || at != place {
+		t.Errorf("with nothing to say: %v", err)
+	}
+	ended := make(chan error)
+	go func() {
+		_, _, err := d.Follow(t.Context(), doc, place, 2)
+		ended <- err
+	}()
+	for removed := false; !removed; {
+		c.must(d.Remove(t.Context(), doc))
+		select {
+		case err := <-ended:
+			removed = true
+			if !fault.HasCode(err, "agent_not_found") {
+				t.Errorf("of a removed agent: %v", err)
+			}
+		case <-time.After(10 * time.Millisecond): // it had not begun to follow
+		}
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	c, _ := inMemory(t)
+	for _, place := range []string{"x", "7", "at:a", "at:=1", "at:a=b", "at:a=-1", "at:" + strings.Repeat("a=1,", 99) + "b=1,c=1,d=1,e=1,f=1,g=1"} {
+		if _, _, err := c.driver().Follow(t.Context(), doc, place, 1); !fault.HasCode(err, "log_place") {
+			t.Errorf("place %q: %v", place, err)
+		}
+	}
 }
 
 func TestLogs(t *testing.T) {

@@ -413,10 +413,19 @@ func (s *Server) log(w http.ResponseWriter, r *http.Request, at target) {
 		name = "previous/" + name
 	}
 	lines := strings.SplitAfter(s.logs[name], "\n")
+	if since := r.URL.Query().Get("sinceTime"); since != "" {
+		lines = slices.DeleteFunc(lines, func(l string) bool { return l < strings.TrimSuffix(since, "Z") })
+		lines = append(lines, "")
+	}
 	n, _ := strconv.Atoi(r.URL.Query().Get("tailLines"))
 	if last := len(lines) - 1; lines[last] == "" {
 		lines = lines[:last]
 	}
 	w.Header().Set("Content-Type", "text/plain")
-	_, _ = io.WriteString(w, strings.Join(lines[max(0, len(lines)-n):], ""))
+	if n > 0 {
+		lines = lines[max(0, len(lines)-n):]
+	}
+	text := strings.Join(lines, "")
+	limit, _ := strconv.Atoi(r.URL.Query().Get("limitBytes"))
+	_, _ = io.WriteString(w, text[:min(limit, len(text))])
 }
