@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 
 	"go.yaml.in/yaml/v3"
 
@@ -27,7 +28,7 @@ func (f imageFlags) image(ctx context.Context, told phases, directory string, d 
 		return "", nil
 	}
 	told.say("building the image of %s", d.Name)
-	b := image.Builder{Output: told.err}
+	b := image.Builder{Output: told.err, Authorities: os.Getenv("SSL_CERT_FILE")}
 	built, err := b.Build(ctx, directory, d.Definition)
 	if err != nil {
 		return "", err

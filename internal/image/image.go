@@ -198,7 +198,7 @@ func (b Builder) Push(ctx context.Context, i Image, ref string) error {
 // image would trust nobody.
 func (b Builder) authorities() (string, error) {
 	for _, file := range []string{
-		b.Authorities, os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+		b.Authorities, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
 	} {
 		if info, err := os.Stat(file); file != "" && err == nil && info.Mode().IsRegular() {
 			return file, nil
