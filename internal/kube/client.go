@@ -83,7 +83,8 @@ func (o Object) path(inside ...string) string {
 // Apply makes an object what manifest says of it, by server-side apply: fields that
 // manager said earlier and does not say any more are removed, fields of others
 // stay, and in a conflict manager wins. A field that the API server does not
-// know is an error. into gets the object as it is then.
+// know is an error, and a manifest with the uid of another object of the same name
+// one of kind Conflict. into gets the object as it is then.
 func (c *Client) Apply(ctx context.Context, o Object, manager string, manifest []byte, into any) error {
 	query := url.Values{"fieldManager": {manager}, "force": {"true"}, "fieldValidation": {"Strict"}}
 	return c.call(ctx, http.MethodPatch, o.path(), query, "application/apply-patch+yaml", manifest, into)

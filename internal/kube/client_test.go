@@ -53,6 +53,9 @@ func TestObjects(t *testing.T) {
 		other.Name = fmt.Sprintf("them-%d", n)
 		must(c.Apply(t.Context(), other, "test", manifest(other.Name, "them", ""), nil))
 	}
+	if err := c.Apply(t.Context(), account, "test", []byte(strings.Replace(string(manifest("one", "us", "")), `"name"`, `"uid":"other","name"`, 1)), nil); !fault.Is(err, fault.Conflict) {
+		t.Errorf("of another uid: %v", err)
+	}
 	found := 0
 	must(c.List(t.Context(), account, "of=us", func(b []byte) error {
 		found++

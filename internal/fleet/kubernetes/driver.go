@@ -82,18 +82,18 @@ func (d *Driver) Start(ctx context.Context, r fleet.Run) (fleet.Instance, error)
 // apply makes the cluster have what r says, unless it has a later version and
 // back is false.
 func (d *Driver) apply(ctx context.Context, r fleet.Run, back bool) error {
-	all := d.manifests(r)
-	there, err := d.own(ctx, all[len(all)-1].at)
-	if err != nil {
-		return err
-	}
-	if !back && later(there.Annotations[noteVersion], versionOf(r.Agent)) {
-		return nil
-	}
-	for _, m := range all {
-		if _, err := d.own(ctx, m.at); err != nil {
+	called, uids := ObjectName(d.TrustDomain, r.Agent.Workload()), map[kube.Kind]string{}
+	for _, k := range kinds() {
+		there, err := d.own(ctx, kube.Object{Kind: k, Namespace: d.Namespace, Name: called})
+		if err != nil {
 			return err
 		}
+		if !back && k == deployments && later(there.Annotations[noteVersion], versionOf(r.Agent)) {
+			return nil
+		}
+		uids[k] = there.UID
+	}
+	for _, m := range d.manifests(r, uids) {
 		body, err := json.Marshal(m.body)
 		if err != nil {
 			return err
@@ -109,7 +109,7 @@ func (d *Driver) apply(ctx context.Context, r fleet.Run, back bool) error {
 // which it is applied.
 func (d *Driver) Objects(r fleet.Run) ([]json.RawMessage, error) {
 	var list []json.RawMessage
-	for _, m := range d.manifests(r) {
+	for _, m := range d.manifests(r, nil) {
 		b, err := json.Marshal(m.body)
 		if err != nil {
 			return nil, err
@@ -160,7 +160,7 @@ func (d *Driver) Remove(ctx context.Context, w name.Workload) error {
 	}
 	d.mu.Unlock()
 	var problems []error
-	for _, k := range []kube.Kind{deployments, services, networkPolicies, serviceAccounts} {
+	for _, k := range kinds() {
 		at := kube.Object{Kind: k, Namespace: d.Namespace, Name: ObjectName(d.TrustDomain, w)}
 		there, err := d.own(ctx, at)
 		if err == nil && there.UID != "" {
@@ -176,7 +176,7 @@ func (d *Driver) Remove(ctx context.Context, w name.Workload) error {
 // an agent which has just been deployed is not missed.
 func (d *Driver) Sweep(ctx context.Context, wanted func(context.Context) (map[name.Workload]bool, error)) error {
 	var found []leftover
-	for _, k := range []kube.Kind{deployments, services, networkPolicies, serviceAccounts} {
+	for _, k := range kinds() {
 		err := d.Client.List(ctx, kube.Object{Kind: k, Namespace: d.Namespace}, d.selector(""), func(b []byte) error {
 			var o object
 			err := json.Unmarshal(b, &o)

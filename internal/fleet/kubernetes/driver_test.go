@@ -112,7 +112,7 @@ func (c cluster) roll(replicas, updated, available int) {
 		c.mustRead("deployments").Metadata.Generation, replicas, updated, available, available)))
 }
 
-var kinds = []string{"deployments", "services", "networkpolicies", "serviceaccounts"}
+var plurals = []string{"deployments", "services", "networkpolicies", "serviceaccounts"}
 
 // launch is the way of every agent: it is there once, it is healthy when Kubernetes
 // says so, a second application changes nothing, and the end leaves nothing.
@@ -135,13 +135,13 @@ func launch(t *testing.T, c cluster) {
 	c.must(i.Probe(t.Context()))
 
 	before := map[string]string{}
-	for _, k := range kinds {
+	for _, k := range plurals {
 		before[k] = c.mustRead(k).Metadata.ResourceVersion
 	}
 	again, err := c.driver().Start(t.Context(), run(1)) // another Deputy, or this one after a restart
 	c.must(err)
 	c.must(again.Probe(t.Context()))
-	for _, k := range kinds {
+	for _, k := range plurals {
 		if after := c.mustRead(k).Metadata.ResourceVersion; after != before[k] {
 			t.Errorf("the second application changed %s: %s, then %s", k, before[k], after)
 		}
@@ -154,7 +154,7 @@ func launch(t *testing.T, c cluster) {
 	}
 	c.must(d.Remove(t.Context(), doc))
 	c.must(d.Remove(t.Context(), doc)) // once more does no harm
-	for _, k := range kinds {
+	for _, k := range plurals {
 		if _, err := c.read(k, called()); !fault.Is(err, fault.NotFound) {
 			t.Errorf("%s is left: %v", k, err)
 		}
@@ -243,7 +243,7 @@ func sweeps(t *testing.T, c cluster) {
 	_, err = d.Start(t.Context(), other)
 	c.must(err)
 	c.must(d.Sweep(t.Context(), func(context.Context) (map[name.Workload]bool, error) { return map[name.Workload]bool{doc: true}, nil }))
-	for _, k := range kinds {
+	for _, k := range plurals {
 		if _, err := c.read(k, kubernetes.ObjectName("deputy.test", other.Agent.Workload())); !fault.Is(err, fault.NotFound) {
 			t.Errorf("%s is left: %v", k, err)
 		}

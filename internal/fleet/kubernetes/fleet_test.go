@@ -69,7 +69,7 @@ func TestFleet(t *testing.T) {
 			t.Fatalf("it is not gone: %+v", f.Statuses(""))
 		}
 	}
-	for _, k := range kinds {
+	for _, k := range plurals {
 		if _, err := c.read(k, called()); !fault.Is(err, fault.NotFound) {
 			t.Errorf("%s is left: %v", k, err)
 		}

@@ -42,7 +42,7 @@ const (
 	drainSeconds, graceSeconds = 30, 15
 )
 
-// Kinds of what the driver makes for an agent, in the order in which it is applied.
+// The kinds of objects that the driver has to do with.
 var (
 	serviceAccounts = kube.Kind{API: "api/v1", Plural: "serviceaccounts"}
 	networkPolicies = kube.Kind{API: "apis/networking.k8s.io/v1", Plural: "networkpolicies"}
@@ -50,6 +50,11 @@ var (
 	deployments     = kube.Kind{API: "apis/apps/v1", Plural: "deployments"}
 	pods            = kube.Kind{API: "api/v1", Plural: "pods"}
 )
+
+// kinds are those that an agent has one of, in the order in which they are deleted.
+func kinds() []kube.Kind {
+	return []kube.Kind{deployments, services, networkPolicies, serviceAccounts}
+}
 
 var notInLabels = regexp.MustCompile(`[^a-z0-9]+`)
 
@@ -92,22 +97,29 @@ type manifest struct {
 
 // manifests returns everything that an agent is in the cluster, in the order in
 // which it is to be applied: nothing listens before it is decided who may reach it.
-func (d *Driver) manifests(r fleet.Run) []manifest {
+// uids are those of the objects that are there, by kind: nothing else of the same
+// name is changed.
+func (d *Driver) manifests(r fleet.Run, uids map[kube.Kind]string) []manifest {
 	called := ObjectName(d.TrustDomain, r.Agent.Workload())
 	meta := metadata{Name: called, Namespace: d.Namespace, Labels: map[string]string{
 		"app.kubernetes.io/name": "deputy-agent", labelInstance: called, labelManaged: Manager, labelOwner: d.TrustDomain,
 	}, Annotations: map[string]string{noteWorkload: r.Agent.Workload().String()}}
 	mine := selector{map[string]string{labelInstance: called, labelManaged: Manager}}
 	of := func(k kube.Kind) kube.Object { return kube.Object{Kind: k, Namespace: d.Namespace, Name: called} }
-	versioned := meta
-	versioned.Annotations = map[string]string{noteWorkload: r.Agent.Workload().String(), noteVersion: versionOf(r.Agent)}
+	head := func(k kube.Kind, version, kind string) object {
+		m := meta
+		m.UID = uids[k]
+		return object{version, kind, m}
+	}
+	versioned := head(deployments, "apps/v1", "Deployment")
+	versioned.Metadata.Annotations = map[string]string{noteWorkload: r.Agent.Workload().String(), noteVersion: versionOf(r.Agent)}
 	return []manifest{
-		{of(serviceAccounts), serviceAccount{object: object{"v1", "ServiceAccount", meta}}},
-		{of(networkPolicies), networkPolicy{object{"networking.k8s.io/v1", "NetworkPolicy", meta}, d.policy(mine)}},
-		{of(services), service{object{"v1", "Service", meta}, serviceSpec{mine.MatchLabels, []servicePort{{portName, "TCP", port, portName}}}}},
-		{of(deployments), deployment{object{"apps/v1", "Deployment", versioned}, deploymentSpec{
+		{of(serviceAccounts), serviceAccount{object: head(serviceAccounts, "v1", "ServiceAccount")}},
+		{of(networkPolicies), networkPolicy{head(networkPolicies, "networking.k8s.io/v1", "NetworkPolicy"), d.policy(mine)}},
+		{of(services), service{head(services, "v1", "Service"), serviceSpec{mine.MatchLabels, []servicePort{{portName, "TCP", port, portName}}}}},
+		{of(deployments), deployment{versioned, deploymentSpec{
 			Selector: mine, Strategy: strategy{"RollingUpdate", rollingUpdate{Surge: 1}}, HistoryLimit: 2, ProgressSeconds: 600,
-			Template: podTemplate{podMetadata{meta.Labels, versioned.Annotations}, d.pod(r, called)},
+			Template: podTemplate{podMetadata{meta.Labels, versioned.Metadata.Annotations}, d.pod(r, called)},
 		}}},
 	}
 }

@@ -289,6 +289,10 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request, at target, body [
 		return
 	}
 	there, exists := s.objects[at.object]
+	if uid, said := sent["metadata"].(map[string]any)["uid"]; said && (!exists || uid != there["metadata"].(map[string]any)["uid"]) {
+		s.status(w, http.StatusConflict, "uid mismatch: the provided object specified uid %v", uid)
+		return
+	}
 	if !exists {
 		there = map[string]any{"metadata": map[string]any{"uid": fmt.Sprintf("uid-%d", s.version+1), "creationTimestamp": "2026-01-01T00:00:00Z"}}
 		if at.plural == "deployments" {
