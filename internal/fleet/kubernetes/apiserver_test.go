@@ -61,20 +61,47 @@ func TestAPIServer(t *testing.T) {
 		}
 		t.Logf("from launch to four objects in etcd: %v", launches)
 	})
+	t.Run("installation", func(t *testing.T) { install(t, s) })
 	t.Run("least privilege", func(t *testing.T) { leastPrivilege(t, s) })
 }
 
-// leastPrivilege runs the driver with the very role that the installation gives it.
-func leastPrivilege(t *testing.T, s *apiServer) {
-	for _, o := range driverRole(t) {
-		path := "/apis/rbac.authorization.k8s.io/v1/namespaces/" + namespace + "/" + strings.ToLower(o.Kind) + "s"
-		if err := s.do(t.Context(), http.MethodPost, path, "application/json", string(o.json)); err != nil {
-			t.Fatal(err)
+// install applies all of deploy/kubernetes, strictly; there is nobody to run it.
+func install(t *testing.T, s *apiServer) {
+	for _, file := range []string{"namespaces.yaml", "rbac.yaml", "postgres.yaml", "deputy.yaml"} {
+		for _, d := range documents(t, file) {
+			plural := strings.ToLower(d.Kind) + "s"
+			if d.Kind == "NetworkPolicy" {
+				plural = "networkpolicies"
+			}
+			path := "/apis/" + d.APIVersion
+			if d.APIVersion == "v1" {
+				path = "/api/v1"
+			}
+			if d.Metadata.Namespace != "" {
+				path += "/namespaces/" + d.Metadata.Namespace
+			}
+			path += "/" + plural + "/" + d.Metadata.Name + "?fieldManager=test&fieldValidation=Strict"
+			if err := s.do(t.Context(), http.MethodPatch, path, "application/apply-patch+yaml", string(d.json)); err != nil {
+				t.Error(err)
+			}
 		}
 	}
+}
+
+// leastPrivilege runs the driver with the very role that the installation, which is
+// there, gives it.
+func leastPrivilege(t *testing.T, s *apiServer) {
+	c := s.cluster(t, "driver")
 	for _, test := range scenarios() {
-		test(t, s.cluster(t, "driver"))
+		test(t, c)
 	}
+	// The pods that the Deployment asks for are admitted by the namespace's security standard.
+	d := c.driver()
+	_, err := d.Start(t.Context(), run(1))
+	c.must(err)
+	c.must(c.do(http.MethodPost, "/api/v1/namespaces/"+namespace+"/pods", "application/json",
+		fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"as-asked","namespace":%q},"spec":%s}`, namespace, c.mustRead("deployments").Spec.Template.Spec)))
+	c.must(d.Remove(t.Context(), doc))
 	for _, forbidden := range []string{"/api/v1/namespaces/" + namespace + "/secrets", "/api/v1/namespaces/kube-system/pods", "/api/v1/nodes"} {
 		if err := s.as(t.Context(), "driver", http.MethodGet, forbidden, "", ""); err == nil || !strings.Contains(err.Error(), "403") {
 			t.Errorf("the driver may read %s: %v", forbidden, err)

@@ -257,7 +257,8 @@ func (c cluster) pod(called string, version int64, status string) {
 	c.t.Helper()
 	c.must(c.do(http.MethodPost, "/api/v1/namespaces/"+namespace+"/pods", "application/json", fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q,"namespace":%q,
 		"labels":{"app.kubernetes.io/instance":%q,"app.kubernetes.io/managed-by":"deputy","deputy-id.github.io/trust-domain":"deputy.test"},
-		"annotations":{"deputy-id.github.io/version":"1700000000000-%d"}},"spec":{"containers":[{"name":"agent","image":"a"}]}}`, called, namespace, kubernetes.ObjectName("deputy.test", doc), version)))
+		"annotations":{"deputy-id.github.io/version":"1700000000000-%d"}},"spec":{"securityContext":{"runAsNonRoot":true,"seccompProfile":{"type":"RuntimeDefault"}},
+		"containers":[{"name":"agent","image":"a","securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]}}}]}}`, called, namespace, kubernetes.ObjectName("deputy.test", doc), version)))
 	c.must(c.do(http.MethodPatch, path("pods", called)+"/status", "application/merge-patch+json", `{"status":`+status+`}`))
 }
 
