@@ -28,6 +28,7 @@ const (
 	Backoff   State = "backoff"   // ended or failed to start; tried again at NextTry
 	Stopping  State = "stopping"
 	Stopped   State = "stopped" // as desired
+	Idle      State = "idle"    // stopped because nobody called it; the next call starts it
 	Failed    State = "failed"  // cannot work as it is; waits for another version
 )
 
