@@ -239,6 +239,9 @@ func notReady(s Status) error {
 	return e.WithFix("read the agent's log")
 }
 
+// Build makes a build of an agent, without anything of what runs being changed.
+func (f *Fleet) Build(ctx context.Context, a agent.Agent) error { return f.config.Driver.Build(ctx, a) }
+
 // Logs returns at most the last n lines that an agent wrote, oldest first.
 func (f *Fleet) Logs(ctx context.Context, w name.Workload, n int) ([]string, error) {
 	if _, _, err := f.Lookup(w); err != nil {
