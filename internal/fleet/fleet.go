@@ -49,6 +49,7 @@ type Config struct {
 	Store    agent.Store
 	Driver   Driver
 	Launches Minter
+	Register Register
 	// URL is Deputy's public URL, and TrustDomain that of the agents' SPIFFE IDs:
 	// agents get both in their environment.
 	URL, TrustDomain string
@@ -246,8 +247,8 @@ func (f *Fleet) Logs(ctx context.Context, w name.Workload, n int) ([]string, err
 	return f.config.Driver.Logs(ctx, w, n)
 }
 
-// Live reports whether the launch with that id is running: what
-// [attest.LaunchesConfig] asks for.
+// Live reports whether the launch with that id is running here: at another
+// replica, its Register knows.
 func (f *Fleet) Live(launchID string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -21,6 +21,7 @@ import (
 	"github.com/deputy-id/deputy/internal/callback"
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/discovery"
+	"github.com/deputy-id/deputy/internal/exchange"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/federation"
@@ -49,6 +50,7 @@ import (
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/usertoken"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 	"github.com/deputy-id/deputy/internal/workload"
@@ -175,7 +177,7 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready()
+	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Standings: store.Standings{DB: db, PublicURL: c.PublicURL}, Now: c.Now}).Ready()
 
 	// Credentials: what may be given to whom.
 	catalogue, err := vendors(c.Vendors)
@@ -221,17 +223,32 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	replica, err := replicaID(c.Data)
+	if err != nil {
+		return err
+	}
+	running := &workload.Launches{Store: store.Launches{DB: db}, Guard: s.guard, Owner: replica, Now: c.Now}
 	launches, err := attest.NewLaunches(attest.LaunchesConfig{
 		Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: launchKeys, Now: c.Now,
-		Live: func(id string) bool { return s.fleet != nil && s.fleet.Live(id) },
+		Live: func(ctx context.Context, id string) (bool, error) {
+			if s.fleet != nil && s.fleet.Live(id) {
+				return true, nil
+			}
+			return running.Elsewhere(ctx, id)
+		},
 	})
 	if err != nil {
 		return err
 	}
+	issuers, err := s.issuers()
+	if err != nil {
+		return err
+	}
+	exchanger := &exchange.Exchange{
+		Workloads: workloads.Store, Agents: agents.Store, Tokens: tokens, Verifier: issuers, Binder: running, IngressURL: c.IngressURL, Guard: s.guard,
+	}
 	if c.IngressListen != "" {
-		if err := s.buildRuntime(launches, agents, agentKeys, tokens); err != nil {
-			return err
-		}
+		s.buildRuntime(launches, running, agents, agentKeys, issuers, exchanger)
 	}
 
 	s.notifier = &backchannel.Notifier{
@@ -259,7 +276,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&callback.Handler{Flow: flow, Keys: providers, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Codes: catalogue.CodeParams(), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
-		Operators: operators, Tokens: tokens, Launches: launches,
+		Operators: operators, Tokens: tokens, Attestors: []attest.Attestor{launches}, Exchange: exchanger,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Passwords: passwords, Factors: factors,
 		Roster: people, Provisioning: pools, Mail: c.SMTPURL != "",
 		Clients: pools, Registrations: pools,
@@ -301,30 +318,34 @@ func firstStart(ctx context.Context, c Config, workloads *workload.Registry, ope
 	return nil
 }
 
-// buildRuntime makes the fleet and the ingress.
-func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, agentKeys *agent.Keys, tokens *workload.Tokens) error {
+// issuers makes what verifies users' tokens. Discovery documents and keys of our
+// own pools are reached where they are, those of others like any third party.
+func (s *Server) issuers() (*usertoken.Issuers, error) {
 	c := s.config
-	s.fleet = fleet.New(fleet.Config{
-		Store: agents.Store, Driver: &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}, Launches: launches,
-		URL: c.PublicURL, TrustDomain: c.TrustDomain, Dir: filepath.Join(c.Data, "launch"), Log: c.Logger, Now: c.Now,
-	})
-	// Discovery documents and keys of users' tokens: our own pools are reached where they are, the
-	// issuers of others like any third party.
 	own, err := hostPort(c.PublicURL)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	in, err := outbound.New(outbound.Config{Allow: append([]string{own}, c.AllowOutbound...), UserAgent: "deputy/" + c.Version, Log: c.Logger})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.onClose(in.Close)
+	return &usertoken.Issuers{Fetch: in.Fetch, Now: c.Now}, nil
+}
+
+// buildRuntime makes the fleet and the ingress.
+func (s *Server) buildRuntime(launches *attest.Launches, running *workload.Launches, agents *agent.Registry, agentKeys *agent.Keys, issuers *usertoken.Issuers, exchanger *exchange.Exchange) {
+	c := s.config
+	s.fleet = fleet.New(fleet.Config{
+		Store: agents.Store, Driver: &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}, Launches: launches, Register: running,
+		URL: c.PublicURL, TrustDomain: c.TrustDomain, Dir: filepath.Join(c.Data, "launch"), Log: c.Logger, Now: c.Now,
+	})
 	s.gate = ingress.New(ingress.Config{
-		Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger,
+		Fleet: s.fleet, Verifier: issuers, Keys: agentKeys, Calls: exchanger, Minter: minter{exchanger.Tokens}, Recorder: recorder{s.guard}, Log: c.Logger,
 		URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
 	})
 	s.ingress = access(c.Logger, s.gate)
-	return nil
 }
 
 func hostPort(publicURL string) (string, error) {

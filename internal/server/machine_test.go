@@ -130,7 +130,7 @@ func newTrustingWorld(t *testing.T) (*world, *trusting) {
 func TestMachines(t *testing.T) {
 	w, p := newTrustingWorld(t)
 	p.provider("api", `"clientSecret":"machine-secret","flow":"M2M","scopes":["a","b"],"audience":"the-api","resource":"https://api.example/"`)
-	self, _, err := w.tokens(w.clock.now).Mint(name.Workload{Pool: "default", Name: "a"}, name.User{}, nil)
+	self, _, err := w.tokens(w.clock.now).Mint(t.Context(), name.Workload{Pool: "default", Name: "a"}, name.User{}, nil)
 	must(t, err)
 	p.calls = 0
 	first := w.ask(self.RevealString(), "api")
@@ -189,9 +189,9 @@ func TestOnBehalfOf(t *testing.T) {
 		}
 	}
 	// Nobody is asserted whom the agent does not act for, or who is gone.
-	self, _, err := w.tokens(w.clock.now).Mint(name.Workload{Pool: "default", Name: "a"}, name.User{}, nil)
+	self, _, err := w.tokens(w.clock.now).Mint(t.Context(), name.Workload{Pool: "default", Name: "a"}, name.User{}, nil)
 	must(t, err)
-	stranger, _, err := w.tokens(w.clock.now).Mint(name.Workload{Pool: "default", Name: "a"}, name.User{Issuer: "https://login.other.example", Subject: w.subject["lisi"]}, nil)
+	stranger, _, err := w.tokens(w.clock.now).Mint(t.Context(), name.Workload{Pool: "default", Name: "a"}, name.User{Issuer: "https://login.other.example", Subject: w.subject["lisi"]}, nil)
 	must(t, err)
 	lisi := w.wat("b", "lisi")
 	if got := w.api("PATCH", "/user-pools/people/users/"+w.subject["lisi"], w.operator, `{"disabled":true}`); got.status != http.StatusOK {
