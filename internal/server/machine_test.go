@@ -197,9 +197,12 @@ func TestOnBehalfOf(t *testing.T) {
 	if got := w.api("PATCH", "/user-pools/people/users/"+w.subject["lisi"], w.operator, `{"disabled":true}`); got.status != http.StatusOK {
 		t.Fatalf("disable: %d %s", got.status, got.body)
 	}
-	for token, code := range map[string]string{self.RevealString(): "user_required", stranger.RevealString(): "user_not_asserted", lisi: "user_not_asserted"} {
-		if got := w.api("POST", "/credentials", token, `{"provider":"jwt-bearer"}`); got.status != http.StatusForbidden || !strings.Contains(got.body, code) {
-			t.Errorf("got %d %s, want %s", got.status, got.body, code)
+	for token, want := range map[string]struct {
+		status int
+		code   string
+	}{self.RevealString(): {403, "user_required"}, stranger.RevealString(): {403, "user_not_asserted"}, lisi: {401, "user_gone"}} {
+		if got := w.api("POST", "/credentials", token, `{"provider":"jwt-bearer"}`); got.status != want.status || !strings.Contains(got.body, want.code) {
+			t.Errorf("got %d %s, want %v", got.status, got.body, want)
 		}
 	}
 	// A third party that does not trust the issuer: what is wrong is said, and nothing is kept.
