@@ -102,6 +102,7 @@ var table = []row{
 	{"internal/scim", 40, ""},
 	{"internal/api/rest", 40, "github.com/danielgtaylor/huma/v2"},
 	{"internal/ingress", 40, ""},
+	{"internal/talk", 41, ""},
 	{"internal/fleet/process", 40, "golang.org/x/sys"},
 	{"internal/store/storetest", 41, "github.com/google/go-cmp"},
 
@@ -110,7 +111,7 @@ var table = []row{
 	{"internal/apiclient", 50, ""},
 	{"internal/doctor", 51, ""},
 	{"internal/scaffold", 51, ""},
-	{"internal/demo", 51, "go.yaml.in/yaml/v3"},
+	{"internal/demo", 51, ""},
 	{"internal/logintest", 51, "github.com/coreos/go-oidc/v3 golang.org/x/oauth2"},
 	{"internal/e2e", 53, ""},
 	{"internal/peers", 53, ""},

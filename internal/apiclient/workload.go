@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/wire"
 )
 
 // WorkloadPool is a namespace of workloads and credential providers.
@@ -33,7 +34,7 @@ type Agent struct {
 	Desired  string         `json:"desired"`  // "running" or "stopped"
 	Warnings []AgentWarning `json:"warnings,omitempty"`
 
-	Inbound   []string `json:"inbound,omitempty"`   // who is let in: "custom_jwt", "key_auth", "none"
+	Inbound   []string `json:"inbound,omitempty"`   // who is let in: "custom_jwt", "key_auth", "pool_session", "none"
 	Protocols []string `json:"protocols,omitempty"` // how it is talked to: "invoke", "websocket", "a2a", "mcp"
 }
 
@@ -130,6 +131,38 @@ func (c *Client) StopAgent(ctx context.Context, pool, agent string) (Agent, erro
 // DeleteAgent stops and deletes an agent.
 func (c *Client) DeleteAgent(ctx context.Context, pool, agent string) error {
 	return c.call(ctx, http.MethodDelete, path("workload-pools", pool, "agents", agent), nil, nil, nil)
+}
+
+// FollowAgentLogs calls each with the last lines that an agent wrote, at most 1,000,
+// and then with every line that it writes, until ctx ends or each returns an error,
+// which it returns. A broken connection is made anew, with no line lost but those
+// that the server has dropped meanwhile; a refusal is returned.
+func (c *Client) FollowAgentLogs(ctx context.Context, pool, agent string, lines int, each func(line string) error) error {
+	place := ""
+	from := func() url.Values {
+		if place == "" {
+			return url.Values{"lines": {strconv.Itoa(lines)}}
+		}
+		return url.Values{"after": {place}}
+	}
+	return c.follow(ctx, path("workload-pools", pool, "agents", agent, "logs", "stream"), from, func(event Event) error {
+		var found struct {
+			Lines []string `json:"lines"`
+		}
+		if event.Name != "lines" {
+			return nil // the stream ends; the next request is told why
+		}
+		if err := wire.DecodeForeign(event.Data, &found); err != nil {
+			return err
+		}
+		for _, line := range found.Lines {
+			if err := each(line); err != nil {
+				return &stopError{err}
+			}
+		}
+		place = event.ID
+		return nil
+	})
 }
 
 // AgentLogs returns the last lines that an agent wrote, at most 1,000.

@@ -94,32 +94,6 @@ func (l listCommand) Run(ctx context.Context, o output) error {
 	return t.Flush()
 }
 
-// logsCommand is deputy logs.
-type logsCommand struct {
-	oneAgent
-	Lines int `help:"How many lines, at most 1000; ${default} by default." default:"100" short:"n" placeholder:"N"`
-}
-
-// Run implements kong's command.
-func (l logsCommand) Run(ctx context.Context, o output) error {
-	api, agent, err := l.find()
-	if err != nil {
-		return err
-	}
-	lines, err := api.AgentLogs(ctx, l.Pool, agent, l.Lines)
-	if err != nil {
-		return err
-	}
-	return o.print(lines, func(w io.Writer) error {
-		for _, line := range lines {
-			if _, err := fmt.Fprintln(w, line); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // startCommand is deputy start.
 type startCommand struct{ oneAgent }
 

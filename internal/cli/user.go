@@ -31,7 +31,7 @@ type userCommand struct {
 
 	RevokeTokens  userRevokeTokens  `cmd:"" name:"revoke-tokens" help:"End all access tokens that agents have for a user."`
 	RevokeForeign userRevokeForeign `cmd:"" name:"revoke-foreign-tokens" help:"End those for a user of another issuer."`
-	Import   userImport   `cmd:"" help:"Import users from a CSV or JSON-lines file."`
+	Import        userImport        `cmd:"" help:"Import users from a CSV or JSON-lines file."`
 }
 
 // inPool names a user pool.

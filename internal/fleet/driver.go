@@ -23,6 +23,11 @@ type Driver interface {
 	// Logs returns at most the last n lines that the agent wrote, oldest first,
 	// also those of earlier runs.
 	Logs(ctx context.Context, w name.Workload, n int) ([]string, error)
+	// Follow returns at most n lines that the agent wrote behind a place, and the place
+	// behind those. It waits until there is one; when ctx ends before, it returns ctx's
+	// error. The empty place is the beginning of the last n lines, perhaps of none:
+	// there it does not wait. When the agent is removed that is a fault of kind NotFound.
+	Follow(ctx context.Context, w name.Workload, place string, n int) (lines []string, behind string, err error)
 	// Remove deletes what the driver keeps about an agent, which does not run.
 	Remove(ctx context.Context, w name.Workload) error
 }

@@ -74,6 +74,10 @@ func (d *driver) Logs(context.Context, name.Workload, int) ([]string, error) {
 	return []string{"hello"}, nil
 }
 
+func (d *driver) Follow(_ context.Context, _ name.Workload, place string, _ int) ([]string, string, error) {
+	return []string{"after " + place}, "here", nil
+}
+
 func (d *driver) Remove(context.Context, name.Workload) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

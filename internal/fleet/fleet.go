@@ -247,6 +247,15 @@ func (f *Fleet) Logs(ctx context.Context, w name.Workload, n int) ([]string, err
 	return f.config.Driver.Logs(ctx, w, n)
 }
 
+// Follow returns at most n lines that an agent wrote behind a place, and the place
+// behind those; see [Driver.Follow].
+func (f *Fleet) Follow(ctx context.Context, w name.Workload, place string, n int) (lines []string, behind string, err error) {
+	if _, _, err := f.Lookup(w); err != nil {
+		return nil, place, err
+	}
+	return f.config.Driver.Follow(ctx, w, place, n)
+}
+
 // Live reports whether the launch with that id is running here: at another
 // replica, its Register knows.
 func (f *Fleet) Live(launchID string) bool {

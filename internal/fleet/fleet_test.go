@@ -351,7 +351,13 @@ func TestLogs(t *testing.T) {
 		if _, err := w.fleet.Logs(t.Context(), doc, 5); !fault.HasCode(err, "agent_not_found") {
 			t.Errorf("of nobody: %v", err)
 		}
+		if _, _, err := w.fleet.Follow(t.Context(), doc, "", 5); !fault.HasCode(err, "agent_not_found") {
+			t.Errorf("of nobody: %v", err)
+		}
 		w.put(1, agent.Running)
+		if lines, behind, err := w.fleet.Follow(t.Context(), doc, "there", 5); err != nil || behind != "here" || len(lines) != 1 || lines[0] != "after there" {
+			t.Errorf("%v, %q, %v", lines, behind, err)
+		}
 		if lines, err := w.fleet.Logs(t.Context(), doc, 5); err != nil || len(lines) != 1 {
 			t.Errorf("%v, %v", lines, err)
 		}

@@ -80,12 +80,14 @@ func noToken() error {
 func (h *Handler) authenticate(q *request, shown string, d *Decision) error {
 	in := q.inbound
 	switch {
-	case workload.IsCall(shown): // what lets agents in is the workload's settings, not its definition
+	case !q.browser && workload.IsCall(shown): // what lets agents in is the workload's settings, not its definition
 		return h.byCall(q, shown, d)
-	case in.Open && (shown == "" || in.DiscoveryURL == "" && !in.APIKeys):
+	case in.Open && (shown == "" || in.DiscoveryURL == "" && !in.APIKeys && !q.browser):
 		return h.nobody(q)
 	case shown == "":
 		return noToken()
+	case q.browser:
+		return h.byToken(q, ofSession(in), shown, d)
 	case agent.IsKey(shown):
 		return h.byKey(q, in, shown, d)
 	default:
@@ -99,7 +101,7 @@ func (h *Handler) authenticate(q *request, shown string, d *Decision) error {
 func (h *Handler) nobody(q *request) error {
 	for _, origin := range q.in.Header["Origin"] {
 		if origin != h.config.URL {
-			return fault.New(fault.Forbidden, "origin_not_allowed", "pages of other origins may not call this agent")
+			return foreignOrigin()
 		}
 	}
 	return nil
@@ -126,7 +128,11 @@ func (h *Handler) byCall(q *request, shown string, d *Decision) error {
 
 func (h *Handler) byToken(q *request, in agent.Inbound, token string, d *Decision) error {
 	if in.DiscoveryURL == "" {
-		return unauthenticated("tokens_not_taken", "this agent is not called with tokens").WithFix("send a key of the agent")
+		f := unauthenticated("tokens_not_taken", "this agent is not called with tokens")
+		if in.Session != nil {
+			return f.WithFix("log in on the agent's own page")
+		}
+		return f.WithFix("send a key of the agent")
 	}
 	claims, err := h.config.Verifier.Verify(q.in.Context(), in.DiscoveryURL, token)
 	if err == nil {

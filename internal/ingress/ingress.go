@@ -109,6 +109,7 @@ type Config struct {
 	Calls    Calls
 	Minter   Minter
 	Recorder Recorder
+	Talk     Talk // nil: nobody logs in at the ingress
 	Log      *slog.Logger
 	// URL is where clients reach the ingress, without a slash at the end. A token
 	// whose audience is URL/agents/<pool>/<name> is meant for that agent.
@@ -204,6 +205,7 @@ type request struct {
 	payer   string // whom the request counts for
 	path    string // the agent's own
 	socket  bool   // the token came as a subprotocol of a WebSocket
+	browser bool   // the token is that of a browser's login here
 	mcp     string // the agent's own id of an MCP session; "" = none
 }
 
@@ -221,9 +223,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			slog.Duration("took", time.Since(began)))
 	}()
 	allow, protocol := q.route.serves()
+	if page, ok := q.route.page(); ok {
+		h.page(q, page, allow)
+		return
+	}
 	switch {
 	case q.route == nowhere:
-		h.refuse(q, fault.New(fault.NotFound, "route_not_found", "there is nothing here").WithFix("POST to /agents/<workload pool>/<agent>/invoke"))
+		h.refuse(q, notHere())
 	case !allow.has(r.Method):
 		h.wrongMethod(q, string(allow))
 	case q.route == routePing:
@@ -340,6 +346,10 @@ func (h *Handler) admit(q *request, d *Decision) error {
 	a, _, missing := h.config.Fleet.Lookup(q.workload)
 	q.known, q.inbound = missing == nil, a.Definition.Inbound
 	shown, err := q.credential()
+	if err == nil && shown == "" {
+		shown, err = h.loggedIn(q)
+		q.browser = shown != ""
+	}
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,9 @@ func playAgent() error {
 			hold(w, until)
 			return
 		}
+		if line := r.Header.Get("X-Say"); line != "" {
+			fmt.Fprintln(os.Stderr, line)
+		}
 		launch, err := os.ReadFile(os.Getenv("DEPUTY_WORKLOAD_TOKEN_FILE"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

@@ -240,15 +240,17 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	issuers, err := s.issuers()
+	in, err := s.reach()
 	if err != nil {
 		return err
 	}
 	exchanger := &exchange.Exchange{
-		Workloads: workloads.Store, Agents: agents.Store, Tokens: tokens, Verifier: issuers, Binder: running, IngressURL: c.IngressURL, Guard: s.guard,
+		Workloads: workloads.Store, Agents: agents.Store, Tokens: tokens, Verifier: &usertoken.Issuers{Fetch: in.Fetch, Now: c.Now}, Binder: running, IngressURL: c.IngressURL, Guard: s.guard,
 	}
 	if c.IngressListen != "" {
-		s.buildRuntime(launches, running, agents, agentKeys, issuers, exchanger)
+		if err := s.buildRuntime(launches, running, agents, agentKeys, in, exchanger, catalogue); err != nil {
+			return err
+		}
 	}
 
 	s.notifier = &backchannel.Notifier{
@@ -318,9 +320,9 @@ func firstStart(ctx context.Context, c Config, workloads *workload.Registry, ope
 	return nil
 }
 
-// issuers makes what verifies users' tokens. Discovery documents and keys of our
-// own pools are reached where they are, those of others like any third party.
-func (s *Server) issuers() (*usertoken.Issuers, error) {
+// reach makes the way to users' issuers: to our own pools where they are, to those
+// of others like to any third party.
+func (s *Server) reach() (*outbound.Client, error) {
 	c := s.config
 	own, err := hostPort(c.PublicURL)
 	if err != nil {
@@ -331,21 +333,26 @@ func (s *Server) issuers() (*usertoken.Issuers, error) {
 		return nil, err
 	}
 	s.onClose(in.Close)
-	return &usertoken.Issuers{Fetch: in.Fetch, Now: c.Now}, nil
+	return in, nil
 }
 
 // buildRuntime makes the fleet and the ingress.
-func (s *Server) buildRuntime(launches *attest.Launches, running *workload.Launches, agents *agent.Registry, agentKeys *agent.Keys, issuers *usertoken.Issuers, exchanger *exchange.Exchange) {
+func (s *Server) buildRuntime(launches *attest.Launches, running *workload.Launches, agents *agent.Registry, agentKeys *agent.Keys, in *outbound.Client, exchanger *exchange.Exchange, catalogue vendor.Catalogue) error {
 	c := s.config
 	s.fleet = fleet.New(fleet.Config{
 		Store: agents.Store, Driver: &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}, Launches: launches, Register: running,
 		URL: c.PublicURL, TrustDomain: c.TrustDomain, Dir: filepath.Join(c.Data, "launch"), Log: c.Logger, Now: c.Now,
 	})
+	desk, assets, err := newDesk(c, catalogue, in)
+	if err != nil {
+		return err
+	}
 	s.gate = ingress.New(ingress.Config{
-		Fleet: s.fleet, Verifier: issuers, Keys: agentKeys, Calls: exchanger, Minter: minter{exchanger.Tokens}, Recorder: recorder{s.guard}, Log: c.Logger,
-		URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
+		Talk: desk, Fleet: s.fleet, Verifier: &usertoken.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Calls: exchanger, Minter: minter{exchanger.Tokens},
+		Recorder: recorder{s.guard}, Log: c.Logger, URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
 	})
-	s.ingress = access(c.Logger, s.gate)
+	s.ingress = access(c.Logger, withAssets(assets, s.gate))
+	return nil
 }
 
 func hostPort(publicURL string) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -32,7 +33,7 @@ type agentJSON struct {
 	Restarts  int           `json:"restarts"`
 	Serving   int64         `json:"serving,omitempty" doc:"The version before, which takes the requests until this one is ready"`
 	Endpoint  string        `json:"endpoint,omitempty" doc:"Service endpoint; append /invoke"`
-	Inbound   []string      `json:"inbound,omitempty" doc:"Who is let in: custom_jwt, key_auth, none (everybody)"`
+	Inbound   []string      `json:"inbound,omitempty" doc:"Who is let in: custom_jwt, key_auth, pool_session (people who log in on the agent's own page), none (everybody)"`
 	Protocols []string      `json:"protocols,omitempty" doc:"How it is talked to below its endpoint: invoke, websocket (/ws), a2a, mcp"`
 	Warnings  []warningJSON `json:"warnings,omitempty" doc:"What the definition has that Deputy does not use"`
 	CreatedAt time.Time     `json:"createdAt"`
@@ -187,13 +188,67 @@ func (a *API) agentLogs(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.Agents.Store.Agent(c.ctx, c.path("pool"), c.path("agent"))
+	w, err := a.logged(c)
 	if err != nil {
 		return nil, err
 	}
-	if a.Fleet == nil {
-		return nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("ask the replica that does")
-	}
-	lines, err := a.Fleet.Logs(c.ctx, found.Workload(), n)
+	lines, err := a.Fleet.Logs(c.ctx, w, n)
 	return logsJSON{append([]string{}, lines...)}, err
 }
+
+// logged returns the agent that a request about a log names, if it runs here.
+func (a *API) logged(c *call) (name.Workload, error) {
+	found, err := a.Agents.Store.Agent(c.ctx, c.path("pool"), c.path("agent"))
+	if err != nil {
+		return name.Workload{}, err
+	}
+	if a.Fleet == nil {
+		return name.Workload{}, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("ask the replica that does")
+	}
+	return found.Workload(), nil
+}
+
+// followAgentLogs sends the last lines that an agent wrote, and then every line that
+// it writes, until the client leaves. The id of an event is the place behind its
+// lines.
+func (a *API) followAgentLogs(c *call) (any, error) {
+	n, err := c.number("lines", 100, 0, 1000)
+	if err != nil {
+		return nil, err
+	}
+	w, err := a.logged(c)
+	if err != nil {
+		return nil, err
+	}
+	place := c.query["after"]
+	// Whoever reconnects asks the same again and says in the header how far he came (WHATWG HTML, section 9.2.4).
+	if last := c.r.Header.Get("Last-Event-ID"); last != "" {
+		place = last
+	}
+	var lines []string
+	if place == "" {
+		// At once, so that whoever asks knows from where on he misses nothing.
+		if lines, place, err = a.Fleet.Follow(c.ctx, w, "", n); err != nil {
+			return nil, err
+		}
+	}
+	s := newStream(c)
+	defer s.close()
+	for c.r.Method != http.MethodHead { // there is no body to follow
+		if lines != nil {
+			if err := s.event("lines", place, logsJSON{lines}); err != nil {
+				break // the client is gone
+			}
+		}
+		if lines, place, err = a.Fleet.Follow(c.ctx, w, place, maxLinesAtOnce); err != nil {
+			if f := fault.As(err); c.ctx.Err() == nil {
+				_ = s.event("error", "", map[string]string{"code": f.Code, "detail": f.Message}) // and who asks anew is told the same
+			}
+			break
+		}
+	}
+	return streamed, nil
+}
+
+// maxLinesAtOnce bounds one event of a followed log.
+const maxLinesAtOnce = 200

@@ -127,6 +127,8 @@ func (a *API) endpoints() []endpoint {
 		{post, "/workload-pools/{pool}/agents/{agent}/stop", "stopAgent", "agents", "Stop an agent", operators, nil, nil, ok, agentJSON{}, a.stopAgent},
 		{get, "/workload-pools/{pool}/agents/{agent}/logs", "agentLogs", "agents", "Show the last lines that an agent wrote", operators,
 			[]parameter{{"lines", "integer", "At most this many, 1 to 1000; 100 if left out"}}, nil, ok, logsJSON{}, a.agentLogs},
+		{get, "/workload-pools/{pool}/agents/{agent}/logs/stream", "followAgentLogs", "agents", "Follow what an agent writes as server-sent events", operators,
+			[]parameter{{"lines", "integer", "How many of the last lines come first, 0 to 1000; 100 if left out"}, {"after", "string", "The id of the last event that was read; it wins over lines"}}, nil, ok, nil, a.followAgentLogs},
 		{get, "/workload-pools/{pool}/agents/{agent}/keys", "listAgentKeys", "agents", "List what may call an agent with a key", operators, nil, nil, ok, list[agentKeyJSON]{}, a.listAgentKeys},
 		{post, "/workload-pools/{pool}/agents/{agent}/keys", "createAgentKey", "agents", "Create a key to call an agent with; it is shown once", operators, nil, newAgentKey{}, created, agentKeyJSON{}, a.createAgentKey},
 		{del, "/workload-pools/{pool}/agents/{agent}/keys/{key}", "deleteAgentKey", "agents", "Revoke an agent's key at once", operators, nil, nil, nothing, nil, a.deleteAgentKey},

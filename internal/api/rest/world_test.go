@@ -240,7 +240,10 @@ func (idle) Start(context.Context, fleet.Run) (fleet.Instance, error) {
 	return nil, errIdle()
 }
 func (idle) Logs(context.Context, name.Workload, int) ([]string, error) { return nil, errIdle() }
-func (idle) Remove(context.Context, name.Workload) error                { return nil }
+func (idle) Follow(context.Context, name.Workload, string, int) ([]string, string, error) {
+	return nil, "", errIdle()
+}
+func (idle) Remove(context.Context, name.Workload) error { return nil }
 
 func errIdle() error { return fault.New(fault.Unavailable, "idle", "nothing runs in this test") }
 

@@ -7,10 +7,12 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,7 @@ type Driver struct {
 
 	mu    sync.Mutex
 	ports map[int]bool // given to instances that may still be running
+	logs  map[name.Workload]*lineLog
 }
 
 var _ fleet.Driver = (*Driver)(nil)
@@ -63,7 +66,7 @@ func (d *Driver) Start(ctx context.Context, r fleet.Run) (fleet.Instance, error)
 	if err != nil {
 		return nil, err
 	}
-	log, err := openLog(d.home(w, "log"), d.MaxLog)
+	log, err := d.log(w).writer()
 	if err != nil {
 		return nil, unwritable(err)
 	}
@@ -157,13 +160,45 @@ func kindOf(d agent.Definition) kind {
 	}
 }
 
+// log returns the log of an agent, which is kept until the agent is removed.
+func (d *Driver) log(w name.Workload) *lineLog {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.logs == nil {
+		d.logs = map[name.Workload]*lineLog{}
+	}
+	if d.logs[w] == nil {
+		d.logs[w] = newLog(d.home(w, "log"), d.MaxLog)
+	}
+	return d.logs[w]
+}
+
 // Logs implements fleet.Driver.
 func (d *Driver) Logs(_ context.Context, w name.Workload, n int) ([]string, error) {
-	lines, err := tail(d.home(w, "log"), n)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "agent_log", "the agent's log cannot be read")
+	lines, _, err := d.log(w).tail(n)
+	return lines, unreadable(err)
+}
+
+// Follow implements fleet.Driver. A place is a count of bytes.
+func (d *Driver) Follow(ctx context.Context, w name.Workload, place string, n int) ([]string, string, error) {
+	log := d.log(w)
+	if place == "" {
+		lines, behind, err := log.tail(n)
+		return lines, strconv.FormatInt(behind, 10), unreadable(err)
 	}
-	return lines, nil
+	from, err := strconv.ParseInt(place, 10, 64)
+	if err != nil || from < 0 {
+		return nil, place, fault.New(fault.Invalid, "log_place", "%q is no place in a log", name.Clip(place, 40)).WithFix("send what the stream gave as an id, or nothing")
+	}
+	lines, behind, err := log.follow(ctx, from, n)
+	return lines, strconv.FormatInt(behind, 10), unreadable(err)
+}
+
+func unreadable(err error) error {
+	if err == nil || fault.Is(err, fault.NotFound) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fault.Wrap(err, fault.Unavailable, "agent_log", "the agent's log cannot be read")
 }
 
 // Remove implements fleet.Driver.
@@ -171,5 +206,10 @@ func (d *Driver) Remove(_ context.Context, w name.Workload) error {
 	if w.IsZero() || strings.ContainsAny(w.Pool+w.Name, `/\`) {
 		return fault.New(fault.Internal, "agent_directory", "%q is not a workload", w)
 	}
-	return os.RemoveAll(d.home(w))
+	err := os.RemoveAll(d.home(w))
+	d.log(w).remove()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.logs, w)
+	return err
 }

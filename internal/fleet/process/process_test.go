@@ -167,7 +167,7 @@ func TestTheEnvironmentIsScrubbed(t *testing.T) {
 			t.Errorf("%s: %v, %v", dir, info.Mode(), err)
 		}
 	}
-	if info, err := os.Stat(filepath.Join(d.Dir, "default/doc/log/agent.log")); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(d.Dir, "default/doc/log/agent-0000000000000000.log")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("log: %v, %v", info.Mode(), err)
 	}
 }
