@@ -65,7 +65,7 @@ func TestAnAgentAsksAnother(t *testing.T) {
 		"as JSON": {func(w http.ResponseWriter, r *http.Request) {
 			b, _ := io.ReadAll(r.Body)
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = fmt.Fprintf(w, `{"to":%q,"session":%q,"prompt":%s}`, strings.Join(r.Header["user_id"], ""), r.Header.Get("Session_id"), b)
+			_, _ = fmt.Fprintf(w, `{"to":%q,"session":%q,"prompt":%s}`, r.Header.Get("user_id"), r.Header.Get("Session_id"), b)
 		}, `{"to":"u_alice","session":"s1","prompt":{"prompt":"what?"}}`, ""},
 		"that it cannot":   {saying(text("he", true), `{"error":"no more tokens","error_type":"quota","message":"x"}`), "", "agent_failed"},
 		"what is no event": {saying("hello"), "", "answer_malformed"},
@@ -159,7 +159,7 @@ func TestALaunchFileIsOneProcesss(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := c.WorkloadTokenFor(t.Context(), deputy.User(alice)); err != nil {
+		if _, _, err := c.WorkloadTokenFor(t.Context(), alice); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -104,7 +104,7 @@ func (s *Server) callAgent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Header.Del("Authorization")
-	r.Header["user_id"] = []string{by.user.Subject}
+	r.Header.Set("user_id", by.user.Subject)
 	other.ServeHTTP(w, r)
 }
 
