@@ -123,6 +123,7 @@ var table = []row{
 	{"sdk/deputytest", 1, ""},
 	{"sandbox/feishu", 0, ""},
 	{"examples/feishu-doc-agent", 1, ""},
+	{"examples/agent-to-agent", 1, ""},
 	{"examples/chat", 1, "github.com/coreos/go-oidc/v3 golang.org/x/oauth2"},
 }
 

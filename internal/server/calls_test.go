@@ -2,12 +2,10 @@ package server_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,30 +13,16 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/sandbox/feishu"
-	deputy "github.com/deputy-id/deputy/sdk"
 )
 
-// playAsker is an agent that asks another one whatever it is asked.
-func playAsker(other string) error {
-	a := &deputy.Agent{Name: "front", Respond: func(ctx context.Context, turn *deputy.Turn) error {
-		said, err := turn.Ask(ctx, other, turn.Prompt)
-		turn.Say(said)
-		return err
-	}}
-	return a.Serve(context.Background())
-}
-
-// colleagues launches two agents: front asks python-agent, which reads documents.
+// colleagues launches two of the examples: front asks python-agent, which reads
+// documents.
 func (w *world) colleagues() {
 	w.t.Helper()
-	dir, err := filepath.Abs("../../examples/python-agent")
+	examples, err := filepath.Abs("../../examples")
 	must(w.t, err)
-	w.deploy("python-agent", dir, "agent.py", map[string]string{"FEISHU_API_BASE": w.party.URL, "FEISHU_CREDENTIAL_PROVIDER": "feishu_oauth"})
-	self, err := os.Executable()
-	must(w.t, err)
-	folder := w.t.TempDir()
-	must(w.t, os.Symlink(self, filepath.Join(folder, "program")))
-	w.deploy("front", folder, "program", map[string]string{"ASK": "python-agent"})
+	w.deploy("python-agent", filepath.Join(examples, "python-agent"), "agent.py", map[string]string{"FEISHU_API_BASE": w.party.URL, "FEISHU_CREDENTIAL_PROVIDER": "feishu_oauth"})
+	w.deploy("front", filepath.Join(examples, "agent-to-agent"), "main.go", map[string]string{"ASKED_AGENT": "python-agent"})
 }
 
 // letCall says who may call python-agent.
