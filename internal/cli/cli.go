@@ -42,6 +42,7 @@ type commands struct {
 	Stop       stopCommand       `cmd:"" help:"Stop an agent."`
 	Destroy    destroyCommand    `cmd:"" help:"Stop an agent and delete it."`
 	AgentKey   agentKeyCommand   `cmd:"" name:"agent-key" help:"Keys with which programs call an agent."`
+	Workload   workloadCommand   `cmd:"" help:"Workloads: identities of agents, whom they act for, and who calls them."`
 	Pool       poolCommand       `cmd:"" help:"User pools: settings, looks, signing keys."`
 	User       userCommand       `cmd:"" help:"Users of a user pool."`
 	Group      groupCommand      `cmd:"" help:"Groups of a user pool."`

@@ -50,6 +50,7 @@ type Config struct {
 	Store    agent.Store
 	Driver   Driver
 	Launches Minter
+	Register Register
 	// URL is Deputy's public URL, and TrustDomain that of the agents' SPIFFE IDs:
 	// agents get both in their environment.
 	URL, TrustDomain string
@@ -259,8 +260,8 @@ func (f *Fleet) Follow(ctx context.Context, w name.Workload, place string, n int
 	return f.config.Driver.Follow(ctx, w, place, n)
 }
 
-// Live reports whether the launch with that id is running: what
-// [attest.LaunchesConfig] asks for.
+// Live reports whether the launch with that id is running here: at another
+// replica, its Register knows.
 func (f *Fleet) Live(launchID string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

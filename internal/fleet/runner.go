@@ -217,7 +217,7 @@ func (r *runner) once(life context.Context, a agent.Agent, changed <-chan struct
 	if err := f.config.Driver.Build(ctx, a); err != nil {
 		return 0, err
 	}
-	file, err := f.newLaunchFile(attest.Launch{ID: name.NewID("launch"), Workload: r.w})
+	file, err := f.newLaunchFile(ctx, attest.Launch{ID: name.NewID("launch"), Workload: r.w})
 	if err != nil {
 		return 0, err
 	}
