@@ -70,6 +70,7 @@ var table = []row{
 	{"internal/idp", 20, ""},
 	{"internal/factor", 20, "github.com/go-webauthn/webauthn rsc.io/qr"},
 	{"internal/contract", 20, "github.com/google/go-cmp"},
+	{"internal/workload/workloadtest", 21, ""},
 	{"internal/userpool/userpooltest", 21, "github.com/google/go-cmp"},
 	{"internal/agent/agenttest", 21, "github.com/google/go-cmp"},
 	{"internal/factor/factortest", 21, "github.com/descope/virtualwebauthn"},
@@ -86,6 +87,8 @@ var table = []row{
 	{"internal/image", 30, "github.com/google/go-containerregistry"},
 	{"internal/trial", 30, ""},
 	{"internal/assertion", 30, ""},
+	{"internal/usertoken", 30, ""},
+	{"internal/exchange", 31, ""},
 	{"internal/recovery", 31, ""},
 	{"internal/broker", 31, ""},
 	{"internal/signin/signintest", 31, "github.com/google/go-cmp"},
@@ -124,6 +127,7 @@ var table = []row{
 	{"sdk/deputytest", 1, ""},
 	{"sandbox/feishu", 0, ""},
 	{"examples/feishu-doc-agent", 1, ""},
+	{"examples/agent-to-agent", 1, ""},
 	{"examples/chat", 1, "github.com/coreos/go-oidc/v3 golang.org/x/oauth2"},
 }
 

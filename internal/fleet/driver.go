@@ -59,3 +59,14 @@ type Instance interface {
 type Minter interface {
 	Mint(launch attest.Launch, ttl time.Duration) (secret.Text, time.Time, error)
 }
+
+// Register says to all replicas which launches are going on; [workload.Launches]
+// is one.
+type Register interface {
+	// Begin records a launch, before it has a token.
+	Begin(ctx context.Context, l attest.Launch, until time.Time) error
+	// Keep says that it goes on until then, at least.
+	Keep(ctx context.Context, l attest.Launch, until time.Time) error
+	// End records that it has ended. Until that is known everywhere, its tokens may be believed elsewhere.
+	End(ctx context.Context, l attest.Launch) error
+}

@@ -23,21 +23,22 @@ var doc = name.Workload{Pool: "default", Name: "doc"}
 // world is a fleet in a synctest bubble, on a driver whose agents do what the
 // test says.
 type world struct {
-	t      *testing.T
-	store  *agenttest.Memory
-	driver *driver
-	mint   *mint
-	fleet  *fleet.Fleet
-	dir    string
-	stop   func() // ends the fleet and waits for it
+	t        *testing.T
+	store    *agenttest.Memory
+	driver   *driver
+	mint     *mint
+	fleet    *fleet.Fleet
+	dir      string
+	register *register
+	stop     func() // ends the fleet and waits for it
 }
 
 func inWorld(t *testing.T, d *driver, test func(t *testing.T, w *world)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: &agenttest.Memory{}, driver: d, mint: &mint{}, dir: dir}
+		w := &world{t: t, store: &agenttest.Memory{}, driver: d, mint: &mint{}, register: &register{until: map[string]time.Time{}}, dir: dir}
 		w.fleet = fleet.New(fleet.Config{
-			Store: w.store, Driver: d, Launches: w.mint, URL: "http://localhost:8080", TrustDomain: "deputy.test", Dir: dir,
+			Store: w.store, Driver: d, Launches: w.mint, Register: w.register, URL: "http://localhost:8080", TrustDomain: "deputy.test", Dir: dir,
 			Log: slog.New(slog.DiscardHandler),
 		})
 		ctx, cancel := context.WithCancel(t.Context())

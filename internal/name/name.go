@@ -195,7 +195,8 @@ const (
 	System      CallerKind = "system"      // Deputy itself: start-up, sweepers, the runtime
 )
 
-// String names the caller for people: "operator root", "default/doc-agent for u@issuer".
+// String names the caller for people: "operator root", "default/doc-agent for u@issuer",
+// "default/doc-agent for u@issuer, called by default/front by default/outer".
 func (c Caller) String() string {
 	switch c.Kind {
 	case Operator:
@@ -204,7 +205,14 @@ func (c Caller) String() string {
 		if c.User.IsZero() {
 			return c.Workload.String()
 		}
-		return fmt.Sprintf("%s for %s", c.Workload, c.User)
+		who := fmt.Sprintf("%s for %s", c.Workload, c.User)
+		for i, link := range c.Chain {
+			if i == 0 {
+				who += ", called"
+			}
+			who += " by " + link.String()
+		}
+		return who
 	case Person:
 		return c.User.String()
 	case Client:

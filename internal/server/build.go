@@ -21,6 +21,7 @@ import (
 	"github.com/deputy-id/deputy/internal/callback"
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/discovery"
+	"github.com/deputy-id/deputy/internal/exchange"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/federation"
@@ -49,6 +50,7 @@ import (
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/usertoken"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 	"github.com/deputy-id/deputy/internal/workload"
@@ -177,7 +179,7 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready()
+	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Standings: store.Standings{DB: db, PublicURL: c.PublicURL}, Now: c.Now}).Ready()
 
 	// Credentials: what may be given to whom.
 	catalogue, err := vendors(c.Vendors)
@@ -224,15 +226,32 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	replica, err := replicaID(c.Data)
+	if err != nil {
+		return err
+	}
+	running := &workload.Launches{Store: store.Launches{DB: db}, Guard: s.guard, Owner: replica, Now: c.Now}
 	launches, err := attest.NewLaunches(attest.LaunchesConfig{
 		Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: launchKeys, Now: c.Now,
-		Live: func(id string) bool { return s.fleet != nil && s.fleet.Live(id) },
+		Live: func(ctx context.Context, id string) (bool, error) {
+			if s.fleet != nil && s.fleet.Live(id) {
+				return true, nil
+			}
+			return running.Elsewhere(ctx, id)
+		},
 	})
 	if err != nil {
 		return err
 	}
+	in, err := s.reach()
+	if err != nil {
+		return err
+	}
+	exchanger := &exchange.Exchange{
+		Workloads: workloads.Store, Agents: agents.Store, Tokens: tokens, Verifier: &usertoken.Issuers{Fetch: in.Fetch, Now: c.Now}, Binder: running, IngressURL: c.IngressURL, Guard: s.guard,
+	}
 	if c.IngressListen != "" {
-		if err := s.buildRuntime(launches, agents, agentKeys, tokens, catalogue); err != nil {
+		if err := s.buildRuntime(launches, running, agents, agentKeys, in, exchanger, catalogue); err != nil {
 			return err
 		}
 	}
@@ -262,7 +281,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&callback.Handler{Flow: flow, Keys: providers, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Codes: catalogue.CodeParams(), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
-		Operators: operators, Tokens: tokens, Launches: launches,
+		Operators: operators, Tokens: tokens, Attestors: []attest.Attestor{launches}, Exchange: exchanger,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Passwords: passwords, Factors: factors,
 		Roster: people, Provisioning: pools, Mail: c.SMTPURL != "",
 		Clients: pools, Registrations: pools,
@@ -304,35 +323,40 @@ func firstStart(ctx context.Context, c Config, workloads *workload.Registry, ope
 	return nil
 }
 
+// reach makes the way to users' issuers: to our own pools where they are, to those
+// of others like to any third party.
+func (s *Server) reach() (*outbound.Client, error) {
+	c := s.config
+	own, err := hostPort(c.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	in, err := outbound.New(outbound.Config{Allow: append([]string{own}, c.AllowOutbound...), UserAgent: "deputy/" + c.Version, Log: c.Logger})
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(in.Close)
+	return in, nil
+}
+
 // buildRuntime makes the fleet and the ingress.
-func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, agentKeys *agent.Keys, tokens *workload.Tokens, catalogue vendor.Catalogue) error {
+func (s *Server) buildRuntime(launches *attest.Launches, running *workload.Launches, agents *agent.Registry, agentKeys *agent.Keys, in *outbound.Client, exchanger *exchange.Exchange, catalogue vendor.Catalogue) error {
 	c := s.config
 	config := fleet.Config{
-		Store: agents.Store, Launches: launches,
+		Store: agents.Store, Launches: launches, Register: running,
 		URL: c.PublicURL, TrustDomain: c.TrustDomain, Dir: filepath.Join(c.Data, "launch"), Log: c.Logger, Now: c.Now,
 	}
 	if err := s.chooseDriver(&config); err != nil {
 		return err
 	}
 	s.fleet = fleet.New(config)
-	// Discovery documents and keys of users' tokens: our own pools are reached where they are, the
-	// issuers of others like any third party.
-	own, err := hostPort(c.PublicURL)
-	if err != nil {
-		return err
-	}
-	in, err := outbound.New(outbound.Config{Allow: append([]string{own}, c.AllowOutbound...), UserAgent: "deputy/" + c.Version, Log: c.Logger})
-	if err != nil {
-		return err
-	}
-	s.onClose(in.Close)
 	desk, assets, err := newDesk(c, catalogue, in)
 	if err != nil {
 		return err
 	}
 	s.gate = ingress.New(ingress.Config{
-		Talk: desk, Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger,
-		URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
+		Talk: desk, Fleet: s.fleet, Verifier: &usertoken.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Calls: exchanger, Minter: minter{exchanger.Tokens},
+		Recorder: recorder{s.guard}, Log: c.Logger, URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
 	})
 	s.ingress = access(c.Logger, withAssets(assets, s.gate))
 	return nil

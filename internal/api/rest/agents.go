@@ -26,6 +26,7 @@ type agentJSON struct {
 	Pool      string        `json:"pool"`
 	Workload  string        `json:"workload" doc:"SPIFFE ID"`
 	Version   int64         `json:"version"`
+	Build     int64         `json:"build" doc:"Which of its builds the version runs"`
 	Desired   agent.Desired `json:"desired" enum:"running,stopped"`
 	State     fleet.State   `json:"state,omitempty"`
 	Reason    string        `json:"reason,omitempty" doc:"Why it is in this state"`
@@ -47,7 +48,7 @@ type warningJSON struct {
 }
 
 func (a *API) agent(v agent.Agent) agentJSON {
-	shown := agentJSON{Name: v.Name, Pool: v.Pool, Workload: v.Workload().SPIFFEID(a.TrustDomain), Version: v.Version, Desired: v.Desired, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt}
+	shown := agentJSON{Name: v.Name, Pool: v.Pool, Workload: v.Workload().SPIFFEID(a.TrustDomain), Version: v.Version, Build: v.Build, Desired: v.Desired, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt}
 	shown.Inbound, shown.Protocols = v.Definition.Inbound.Ways(), v.Definition.Paths.Protocols()
 	if a.Fleet == nil {
 		return shown
@@ -79,10 +80,7 @@ func (a *API) deployAgent(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	if a.Fleet == nil {
-		return nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
-	}
-	d, warnings, err := in.read()
+	d, warnings, err := a.definition(in)
 	if err != nil {
 		return nil, err
 	}
@@ -97,11 +95,18 @@ func (a *API) deployAgent(c *call) (any, error) {
 }
 
 func warned(warnings []agent.Warning) []warningJSON {
-	return listOf(warnings, func(w agent.Warning) warningJSON { return warningJSON{w.Field, w.Reason} }).Items
+	var shown []warningJSON
+	for _, w := range warnings {
+		shown = append(shown, warningJSON{w.Field, w.Reason})
+	}
+	return shown
 }
 
-// read returns the definition that is meant, with its warnings.
-func (in newAgent) read() (agent.Definition, []agent.Warning, error) {
+// definition reads what an agent is to be made of.
+func (a *API) definition(in newAgent) (agent.Definition, []agent.Warning, error) {
+	if a.Fleet == nil {
+		return agent.Definition{}, nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
+	}
 	text := []byte(in.Definition)
 	if in.Definition == "" {
 		// A relative path would be read from wherever the server was started.

@@ -22,6 +22,7 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/exchange"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/federation"
@@ -51,7 +52,8 @@ type API struct {
 	TrustDomain   string
 	Operators     *operator.Registry
 	Tokens        *workload.Tokens
-	Launches      *attest.Launches
+	Attestors     []attest.Attestor // asked in order which workload wants a token
+	Exchange      *exchange.Exchange
 	Pools         userpool.Pools
 	Users         userpool.Users
 	Groups        userpool.Groups
@@ -119,7 +121,7 @@ type auth string
 const (
 	operators auth = "operator"      // an operator's token
 	agents    auth = "workloadToken" // a workload access token
-	launched  auth = "launchToken"   // a launch token, from the launch file
+	attested  auth = "workloadProof" // a proof of a workload's identity, as the launch token from the launch file
 	known     auth = "any"           // an operator or an agent
 )
 
@@ -129,6 +131,7 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	caller name.Caller
+	proof  attest.Proof // of attested endpoints
 	query  map[string]string
 	bound  int64 // of the body, in bytes
 }
@@ -223,16 +226,21 @@ func (a *API) handler(e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{ctx: r.Context(), w: w, r: r}
 		var err error
-		if c.caller, err = a.authenticate(r, e.auth); err == nil {
+		c.bound = maxBody
+		if b, ok := e.body.(bounded); ok {
+			c.bound = b.maxBody()
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, c.bound+1)
+		if e.auth == attested {
+			c.proof, err = a.attest(r)
+		} else {
+			c.caller, err = a.authenticate(r, e.auth)
+		}
+		if err == nil {
 			c.query, err = parseQuery(r, e.query)
 		}
 		var answer any
 		if err == nil {
-			c.bound = maxBody
-			if b, ok := e.body.(bounded); ok {
-				c.bound = b.maxBody()
-			}
-			r.Body = http.MaxBytesReader(w, r.Body, c.bound+1)
 			answer, err = e.serve(c)
 		}
 		switch {
@@ -283,22 +291,19 @@ func (a *API) authenticate(r *http.Request, want auth) (name.Caller, error) {
 	}
 	isOperator := strings.HasPrefix(token.RevealString(), operator.TokenPrefix+"_")
 	switch {
-	case want == launched:
-		launch, err := a.Launches.Verify(token)
-		return name.Caller{Kind: name.Agent, Workload: launch.Workload}, err
 	case isOperator && want == agents:
 		return name.Caller{}, fault.New(fault.Forbidden, "workload_token_needed", "operators do not use people's credentials").
 			WithFix("call with the workload access token of an agent")
 	case isOperator:
 		return a.Operators.Verify(r.Context(), token)
 	case want == operators:
-		if c, err := a.Tokens.Verify(token); err == nil {
+		if c, err := a.Tokens.Verify(r.Context(), token); err == nil {
 			return name.Caller{}, fault.New(fault.Forbidden, "operator_needed", "%s is an agent, and this is for operators", c.Workload)
 		}
 		return name.Caller{}, fault.New(fault.Unauthenticated, "operator_token_unknown", "the bearer token is not an operator's").
 			WithFix("use the token from the file operator.token in the data directory")
 	default:
-		return a.Tokens.Verify(token)
+		return a.Tokens.Verify(r.Context(), token)
 	}
 }
 

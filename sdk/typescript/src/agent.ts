@@ -134,16 +134,16 @@ export class Agent {
     const signal = anySignal(gone.signal, stop, AbortSignal.timeout(this.#maxTurn));
     try {
       const wat = new Secret(header(request, "workloadaccesstoken"));
-      const user = await this.#authenticate(response, requestId, wat);
-      if (!user) return;
+      const who = await this.#authenticate(response, requestId, wat);
+      if (!who) return;
       const prompt = await this.#readPrompt(request, response, requestId);
       if (prompt === undefined) return;
       const id = header(request, "session_id");
-      const session = { user, id: sessionName.test(id) ? id : "" };
+      const session = { user: who.user, id: sessionName.test(id) ? id : "" };
       const stream = new Stream(response, this.#name, this.#world.deputy.now, leave);
       stream.begin();
       try {
-        await this.#respond(new Turn(this.#world, wat, stream, prompt, session, requestId, signal));
+        await this.#respond(new Turn(this.#world, wat, stream, prompt, session, who.chain, requestId, signal));
         signal.throwIfAborted(); // an answer that was cut off is not finished
         stream.finish();
       } catch (error) {
@@ -157,15 +157,15 @@ export class Agent {
     }
   }
 
-  /** Returns the user, or answers a request without a believable token. Not being able to check one is a failure of ours, not of the caller. */
-  async #authenticate(response: ServerResponse, requestId: string, wat: Secret): Promise<User | undefined> {
+  /** Returns the user and who called for him, or answers a request without a believable token. Not being able to check one is a failure of ours, not of the caller. */
+  async #authenticate(response: ServerResponse, requestId: string, wat: Secret): Promise<{ user: User; chain: string[] } | undefined> {
     try {
       if (wat.empty) {
         throw new DeputyError({ code: "token_missing", message: "the request has no workload access token; it did not come through the ingress" });
       }
-      const { user } = await this.#world.deputy.verify(wat);
+      const { user, chain } = await this.#world.deputy.verify(wat);
       if (!user) throw new DeputyError({ code: "token_without_user", message: "the workload access token acts for nobody" });
-      return user;
+      return { user, chain };
     } catch (error) {
       this.#world.log("warn", "caller refused", { request: requestId, error: String(error) });
       if (!(error instanceof DeputyError) || !error.code.startsWith("token_")) {
