@@ -30,7 +30,7 @@ func inboundFields() section {
 	return section{
 		"runtime_envs": "", "runtime_auth_type": "", "runtime_jwt_discovery_url": "", "runtime_jwt_allowed_clients": "",
 		// Ours:
-		"runtime_jwt_allowed_audiences": "", "runtime_jwt_required_scopes": "", "runtime_jwt_required_claims": "", "runtime_session_client": "", "runtime_paths": "",
+		"runtime_jwt_allowed_audiences": "", "runtime_jwt_required_scopes": "", "runtime_jwt_required_claims": "", "runtime_session_client": "", "runtime_paths": "", "runtime_idle_timeout": "",
 	}
 }
 

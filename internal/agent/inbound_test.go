@@ -3,6 +3,7 @@ package agent_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -92,6 +93,19 @@ func TestPaths(t *testing.T) {
 	} {
 		if at, ok := c.paths.Of(c.protocol); ok != c.ok || ok && at != c.at {
 			t.Errorf("%v of %v: %q %v", c.protocol, c.paths, at, ok)
+		}
+	}
+}
+
+func TestIdleTimeout(t *testing.T) {
+	for text, want := range map[string]time.Duration{"": 0, ", runtime_idle_timeout: ": 0, ", runtime_idle_timeout: 15m": 15 * time.Minute, ", runtime_idle_timeout: 1h30m": 90 * time.Minute} {
+		if d, _, err := agent.Parse(letting("runtime_auth_type: custom_jwt, " + issuer + text)); err != nil || d.IdleTimeout != want {
+			t.Errorf("%q: %v, %v", text, d.IdleTimeout, err)
+		}
+	}
+	for _, text := range []string{"15", "1s", "-1m", "1000h", "soon", "[1m]"} {
+		if _, _, err := agent.Parse(letting("runtime_auth_type: custom_jwt, " + issuer + ", runtime_idle_timeout: " + text)); !fault.HasCode(err, "agentkit_invalid") {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

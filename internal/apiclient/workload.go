@@ -22,6 +22,7 @@ type Agent struct {
 	Pool      string    `json:"pool"`
 	Name      string    `json:"name"`
 	Version   int64     `json:"version"`
+	Build     int64     `json:"build"`  // which of its builds the version runs
 	State     string    `json:"state"`  // "ready" when requests are forwarded to it; "" before the runtime has seen it
 	Reason    string    `json:"reason"` // why it is in this state
 	Since     time.Time `json:"since"`  // when the state began
@@ -112,6 +113,50 @@ func (c *Client) AwaitAgent(ctx context.Context, pool, agent string, tell func(A
 			return a, fault.Wrap(ctx.Err(), fault.Unavailable, "agent_not_ready", "the agent is still %s: %s", a.State, a.Reason)
 		}
 	}
+}
+
+// Build is what an agent was made of at one time.
+type Build struct {
+	Number     int64          `json:"build"`
+	EntryPoint string         `json:"entryPoint"`
+	Directory  string         `json:"directory"`
+	CreatedAt  time.Time      `json:"createdAt"`
+	Running    bool           `json:"running"` // the agent's version runs it
+	Warnings   []AgentWarning `json:"warnings,omitempty"`
+}
+
+// buildTime bounds a build. The server's own bound is shorter, and says what took
+// so long.
+const buildTime = 7 * time.Minute
+
+// BuildAgent builds an agent without running it, and returns when it is built.
+func (c *Client) BuildAgent(ctx context.Context, pool, directory, definition string) (Build, error) {
+	in := struct {
+		Directory  string `json:"directory"`
+		Definition string `json:"definition,omitempty"`
+	}{directory, definition}
+	var made Build
+	err := c.callWithin(ctx, buildTime, http.MethodPost, path("workload-pools", pool, "builds"), nil, in, &made)
+	return made, err
+}
+
+// Builds returns what is kept of an agent's builds, the newest first.
+func (c *Client) Builds(ctx context.Context, pool, agent string) ([]Build, error) {
+	var all list[Build]
+	err := c.call(ctx, http.MethodGet, path("workload-pools", pool, "agents", agent, "builds"), nil, nil, &all)
+	return all.Items, err
+}
+
+// RunBuild has an agent run a build that is kept: that of the number; the newest for
+// 0; or the newest before the one that it runs.
+func (c *Client) RunBuild(ctx context.Context, pool, agent string, number int64, previous bool) (Agent, error) {
+	in := struct {
+		Build    int64 `json:"build,omitempty"`
+		Previous bool  `json:"previous,omitempty"`
+	}{number, previous}
+	var a Agent
+	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "agents", agent, "run"), nil, in, &a)
+	return a, err
 }
 
 // StartAgent starts an agent, or starts it again.

@@ -39,7 +39,7 @@ func printAgent(o output, a apiclient.Agent) error {
 			serving = fmt.Sprintf("version %d, until this one is ready", a.Serving)
 		}
 		for _, r := range [][2]string{
-			{"agent", a.Pool + "/" + a.Name}, {"workload", a.Workload}, {"version", fmt.Sprint(a.Version)}, {"desired", a.Desired}, {"state", a.State}, {"reason", a.Reason}, {"requests go to", serving},
+			{"agent", a.Pool + "/" + a.Name}, {"workload", a.Workload}, {"version", fmt.Sprint(a.Version)}, {"build", fmt.Sprint(a.Build)}, {"desired", a.Desired}, {"state", a.State}, {"reason", a.Reason}, {"requests go to", serving},
 			{"restarts", fmt.Sprint(a.Restarts)}, {"deployed", shortTime(a.UpdatedAt)}, {"lets in", strings.Join(a.Inbound, ", ")}, {"speaks", strings.Join(a.Protocols, ", ")}, {"Service endpoint", a.Endpoint},
 		} {
 			if r[1] == "" {

@@ -30,6 +30,10 @@ type commands struct {
 	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu to try Deputy against."`
 	Init       initCommand       `cmd:"" help:"Write the files of a new agent."`
 	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
+	Build      buildCommand      `cmd:"" help:"Build an agent from its agentkit.yaml without running it."`
+	Deploy     deployCommand     `cmd:"" help:"Run what was built last, or another build that is kept."`
+	Versions   versionsCommand   `cmd:"" help:"List the builds of an agent that are kept."`
+	Rollback   rollbackCommand   `cmd:"" help:"Run the build before the one that runs."`
 	List       listCommand       `cmd:"" help:"List the agents."`
 	Status     statusCommand     `cmd:"" help:"Show an agent and what it is doing."`
 	Invoke     invokeCommand     `cmd:"" help:"Say something to an agent, as a user."`

@@ -28,6 +28,7 @@ const (
 	Backoff   State = "backoff"   // ended or failed to start; tried again at NextTry
 	Stopping  State = "stopping"
 	Stopped   State = "stopped" // as desired
+	Idle      State = "idle"    // stopped because nobody called it; the next call starts it
 	Failed    State = "failed"  // cannot work as it is; waits for another version
 )
 
@@ -238,6 +239,9 @@ func notReady(s Status) error {
 	}
 	return e.WithFix("read the agent's log")
 }
+
+// Build makes a build of an agent, without anything of what runs being changed.
+func (f *Fleet) Build(ctx context.Context, a agent.Agent) error { return f.config.Driver.Build(ctx, a) }
 
 // Logs returns at most the last n lines that an agent wrote, oldest first.
 func (f *Fleet) Logs(ctx context.Context, w name.Workload, n int) ([]string, error) {

@@ -30,8 +30,8 @@ import (
 type Fleet interface {
 	Lookup(w name.Workload) (agent.Agent, fleet.Status, error)
 	// Enter returns the status for one request, for whose time the agent is not
-	// replaced.
-	Enter(w name.Workload) (s fleet.Status, leave func(), err error)
+	// replaced; it waits for an agent that the call has to start.
+	Enter(ctx context.Context, w name.Workload) (s fleet.Status, leave func(), err error)
 }
 
 // Verifier checks a user's token against the issuer with a discovery URL;
@@ -251,7 +251,7 @@ func (h *Handler) ping(q *request) {
 	switch {
 	case err != nil:
 		h.refuse(q, err)
-	case status.State == fleet.Ready:
+	case status.State == fleet.Ready, status.State == fleet.Idle:
 		wire.Write(q.out, http.StatusOK, map[string]string{"status": "Healthy"})
 	default:
 		wire.Write(q.out, http.StatusServiceUnavailable, map[string]string{"status": "Unhealthy"})
@@ -273,24 +273,24 @@ func (h *Handler) letIn(q *request, protocol agent.Protocol) (passage, bool) {
 		h.refuse(q, err)
 		return passage{}, false
 	}
-	status, finished, err := h.config.Fleet.Enter(q.workload)
-	if err != nil { // deleted in between
+	if err := h.enter(q); err != nil {
 		h.refuse(q, err)
 		return passage{}, false
 	}
-	if status.State != fleet.Ready {
-		finished()
-		h.notReady(q, status)
-		return passage{}, false
-	}
-	if err := h.enter(q); err != nil {
-		finished()
+	status, finished, err := h.config.Fleet.Enter(ctx, q.workload)
+	if err != nil { // deleted in between
+		h.leave(q)
 		h.refuse(q, err)
 		return passage{}, false
 	}
 	leave := func() {
 		h.leave(q)
 		finished()
+	}
+	if status.State != fleet.Ready {
+		leave()
+		h.notReady(q, status)
+		return passage{}, false
 	}
 	p, err := h.pass(q, decision)
 	if err != nil {

@@ -217,7 +217,7 @@ func (a *agents) Lookup(w name.Workload) (agent.Agent, fleet.Status, error) {
 	return agent.Agent{Pool: w.Pool, Name: w.Name, Definition: agent.Definition{Inbound: a.inbound, Paths: a.paths}}, a.status, nil
 }
 
-func (a *agents) Enter(w name.Workload) (fleet.Status, func(), error) {
+func (a *agents) Enter(_ context.Context, w name.Workload) (fleet.Status, func(), error) {
 	_, status, err := a.Lookup(w)
 	return status, func() {}, err
 }

@@ -25,6 +25,7 @@ type agentJSON struct {
 	Pool      string        `json:"pool"`
 	Workload  string        `json:"workload" doc:"SPIFFE ID"`
 	Version   int64         `json:"version"`
+	Build     int64         `json:"build" doc:"Which of its builds the version runs"`
 	Desired   agent.Desired `json:"desired" enum:"running,stopped"`
 	State     fleet.State   `json:"state,omitempty"`
 	Reason    string        `json:"reason,omitempty" doc:"Why it is in this state"`
@@ -46,7 +47,7 @@ type warningJSON struct {
 }
 
 func (a *API) agent(v agent.Agent) agentJSON {
-	shown := agentJSON{Name: v.Name, Pool: v.Pool, Workload: v.Workload().SPIFFEID(a.TrustDomain), Version: v.Version, Desired: v.Desired, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt}
+	shown := agentJSON{Name: v.Name, Pool: v.Pool, Workload: v.Workload().SPIFFEID(a.TrustDomain), Version: v.Version, Build: v.Build, Desired: v.Desired, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt}
 	shown.Inbound, shown.Protocols = v.Definition.Inbound.Ways(), v.Definition.Paths.Protocols()
 	if a.Fleet == nil {
 		return shown
@@ -78,22 +79,7 @@ func (a *API) deployAgent(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	if a.Fleet == nil {
-		return nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
-	}
-	text := []byte(in.Definition)
-	if in.Definition == "" {
-		// A relative path would be read from wherever the server was started.
-		if !filepath.IsAbs(in.Directory) {
-			return nil, fault.New(fault.Invalid, "agent_directory", "directory %q is not an absolute path", name.Clip(in.Directory, 200)).
-				WithSource("directory").WithFix("name the directory that holds %s by its absolute path", definitionFile)
-		}
-		var err error
-		if text, err = readDefinition(in.Directory); err != nil {
-			return nil, err
-		}
-	}
-	d, warnings, err := agent.Parse(text)
+	d, warnings, err := a.definition(in)
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +89,36 @@ func (a *API) deployAgent(c *call) (any, error) {
 	}
 	a.Fleet.Wake()
 	shown := a.agent(deployed)
-	for _, w := range warnings {
-		shown.Warnings = append(shown.Warnings, warningJSON{w.Field, w.Reason})
-	}
+	shown.Warnings = warned(warnings)
 	return shown, nil
+}
+
+func warned(warnings []agent.Warning) []warningJSON {
+	var shown []warningJSON
+	for _, w := range warnings {
+		shown = append(shown, warningJSON{w.Field, w.Reason})
+	}
+	return shown
+}
+
+// definition reads what an agent is to be made of.
+func (a *API) definition(in newAgent) (agent.Definition, []agent.Warning, error) {
+	if a.Fleet == nil {
+		return agent.Definition{}, nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
+	}
+	text := []byte(in.Definition)
+	if in.Definition == "" {
+		// A relative path would be read from wherever the server was started.
+		if !filepath.IsAbs(in.Directory) {
+			return agent.Definition{}, nil, fault.New(fault.Invalid, "agent_directory", "directory %q is not an absolute path", name.Clip(in.Directory, 200)).
+				WithSource("directory").WithFix("name the directory that holds %s by its absolute path", definitionFile)
+		}
+		var err error
+		if text, err = readDefinition(in.Directory); err != nil {
+			return agent.Definition{}, nil, err
+		}
+	}
+	return agent.Parse(text)
 }
 
 // readDefinition reads a bounded agentkit.yaml.

@@ -119,14 +119,14 @@ func (d *Driver) environment(r fleet.Run, port int) []string {
 
 // command returns what to execute for an agent that has been built.
 func (d *Driver) command(a agent.Agent) ([]string, error) {
-	entry := filepath.Join(a.Directory, filepath.FromSlash(a.Definition.EntryPoint))
+	entry := filepath.Join(d.kept(a), filepath.FromSlash(a.Definition.EntryPoint))
 	switch kindOf(a.Definition) {
 	case builtGo, builtScript:
 		return []string{d.binary(a)}, nil
 	case script:
 		return []string{"/bin/sh", entry}, nil
 	case pythonScript:
-		program, _, err := d.interpreter(a)
+		program, _, err := d.interpreter(d.ofKept(a))
 		return []string{program, "-u", entry}, err // unbuffered, or the log would lag behind
 	default:
 		return []string{entry}, nil

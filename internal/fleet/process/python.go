@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/fault"
@@ -98,18 +99,32 @@ func (d *Driver) interpreter(a agent.Agent) (path string, built bool, err error)
 // made aside and renamed: its scripts know where they are.
 const complete = ".complete"
 
+// keptVenvs is how many are kept: one may serve while the next is made.
+const keptVenvs = 3
+
 // buildPython makes the agent's virtual environment, unless it is there: agents
 // that need the same share none, so that none can change another one's.
 func (d *Driver) buildPython(ctx context.Context, a agent.Agent) error {
 	program, built, err := d.interpreter(a)
-	if err != nil || built {
+	if err != nil {
 		return err
 	}
 	venv := filepath.Dir(filepath.Dir(program))
-	if err := os.RemoveAll(filepath.Dir(venv)); err != nil { // that of other dependencies, or one that was cut short
+	own := d.home(a.Workload(), "venv")
+	if built && filepath.Dir(venv) == own { // not the machine's Python
+		now := time.Now()
+		err = os.Chtimes(venv, now, now) // it is in use
+	}
+	if err != nil {
 		return unwritable(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(venv), 0o700); err != nil {
+	if built {
+		return nil
+	}
+	if err := os.RemoveAll(venv); err != nil { // one that was cut short
+		return unwritable(err)
+	}
+	if err := os.MkdirAll(own, 0o700); err != nil {
 		return unwritable(err)
 	}
 	base, err := python(a)
@@ -127,6 +142,7 @@ func (d *Driver) buildPython(ctx context.Context, a agent.Agent) error {
 	if err := os.WriteFile(filepath.Join(venv, complete), nil, 0o600); err != nil {
 		return unwritable(err)
 	}
+	d.dropUnused(own, keptVenvs)
 	return nil
 }
 
