@@ -95,18 +95,20 @@ func (a *API) deployAgent(c *call) (any, error) {
 }
 
 func warned(warnings []agent.Warning) []warningJSON {
-	var shown []warningJSON
-	for _, w := range warnings {
-		shown = append(shown, warningJSON{w.Field, w.Reason})
-	}
-	return shown
+	return listOf(warnings, func(w agent.Warning) warningJSON { return warningJSON{w.Field, w.Reason} }).Items
 }
 
-// definition reads what an agent is to be made of.
+// definition returns the definition that is meant, with its warnings, if agents run
+// here.
 func (a *API) definition(in newAgent) (agent.Definition, []agent.Warning, error) {
 	if a.Fleet == nil {
 		return agent.Definition{}, nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
 	}
+	return in.read()
+}
+
+// read returns the definition that is meant, with its warnings.
+func (in newAgent) read() (agent.Definition, []agent.Warning, error) {
 	text := []byte(in.Definition)
 	if in.Definition == "" {
 		// A relative path would be read from wherever the server was started.

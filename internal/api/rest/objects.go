@@ -23,7 +23,7 @@ func (a *API) showObjects(c *call) (any, error) {
 		return nil, fault.New(fault.Invalid, "driver_has_no_objects", "agents are processes here, and there is nothing to apply").
 			WithSource("--driver").WithFix("ask a Deputy that was started with --driver kubernetes")
 	}
-	d, warnings, err := a.definition(in)
+	d, warnings, err := in.read()
 	if err != nil {
 		return nil, err
 	}
