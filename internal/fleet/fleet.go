@@ -49,10 +49,11 @@ type Status struct {
 type Config struct {
 	Store    agent.Store
 	Driver   Driver
-	Launches Minter // nil if agents get their proof of identity from where they run
-	Register Register
+	Launches Minter   // nil if agents get their proof of identity from where they run
+	Register Register // of launches; not asked if Launches is nil
 	// Outlive leaves agents running when the fleet ends. Driver.Start of the next
-	// one takes them up again.
+	// one takes them up again, and several fleets may have the same agents. So none
+	// is stopped for being idle.
 	Outlive bool
 	// URL is Deputy's public URL, and TrustDomain that of the agents' SPIFFE IDs:
 	// agents get both in their environment.

@@ -312,7 +312,7 @@ func (r *runner) watch(ctx context.Context, a agent.Agent, instance Instance) er
 	defer next.Stop()
 	var idle <-chan time.Time
 	limit := a.Definition.IdleTimeout
-	if limit > 0 {
+	if limit > 0 && !r.fleet.config.Outlive { // else another fleet may be sending it requests
 		idle = time.After(limit)
 	}
 	for failures := 0; ; {
