@@ -29,6 +29,7 @@ type commands struct {
 	Demo       demoCommand       `cmd:"" help:"Start everything on this machine and show how it works."`
 	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu to try Deputy against."`
 	Init       initCommand       `cmd:"" help:"Write the files of a new agent."`
+	Config     configCommand     `cmd:"" help:"Show or change what an agent's agentkit.yaml says."`
 	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
 	Build      buildCommand      `cmd:"" help:"Build an agent from its agentkit.yaml without running it."`
 	Deploy     deployCommand     `cmd:"" help:"Run what was built last, or another build that is kept."`
