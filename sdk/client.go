@@ -3,6 +3,7 @@ package deputy
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,9 @@ type Client struct {
 	Workload string
 	// TokenFile is the launch file, from which [Client.WorkloadToken] proves what this process is.
 	TokenFile string
+	// Unbound lets other processes use the launch file, too. If not, the launch is this process's once it has
+	// exchanged the file, and nobody else who reads the file can do anything with it.
+	Unbound bool
 	// Transport carries the requests to Deputy. Nil means a clone of [http.DefaultTransport].
 	Transport http.RoundTripper
 	// Now is the clock. Nil means [time.Now].
@@ -46,9 +50,11 @@ type Client struct {
 }
 
 // FromEnvironment returns a client for the Deputy that launched this process,
-// from DEPUTY_URL, DEPUTY_WORKLOAD and DEPUTY_WORKLOAD_TOKEN_FILE.
+// from DEPUTY_URL, DEPUTY_WORKLOAD and DEPUTY_WORKLOAD_TOKEN_FILE. An agent of
+// several processes sets DEPUTY_WORKLOAD_BINDING to "off" in its runtime_envs; see
+// [Client.Unbound].
 func FromEnvironment() (*Client, error) {
-	c := &Client{}
+	c := &Client{Unbound: os.Getenv("DEPUTY_WORKLOAD_BINDING") == "off"}
 	for name, into := range map[string]*string{
 		"DEPUTY_URL": &c.URL, "DEPUTY_WORKLOAD": &c.Workload, "DEPUTY_WORKLOAD_TOKEN_FILE": &c.TokenFile,
 	} {
@@ -142,11 +148,38 @@ func (c *Client) Clear(ctx context.Context, wat Secret, provider string) error {
 	return c.call(ctx, http.MethodDelete, "/credentials/"+url.PathEscape(provider), wat, nil, nil)
 }
 
+// launchBinding is what this process makes up for [Client.WorkloadToken]: all its
+// clients are of the same launch.
+var launchBinding = rand.Text()
+
+// exchange is the body of a request for a workload access token.
+type exchange struct {
+	UserToken string     `json:"userToken,omitempty"`
+	User      *namedUser `json:"user,omitempty"`
+	Binding   string     `json:"binding,omitempty"`
+}
+
+type namedUser struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+}
+
 // WorkloadToken exchanges the launch file for a workload access token and says
-// when that ends. userToken is the JWT of the user to act for; empty means the
+// when that ends. userToken is the JWT of the user to act for, or the call token
+// with which another agent called; empty means the
 // workload acts for itself. The launch file is read each time, because the
 // runtime replaces it every few minutes.
 func (c *Client) WorkloadToken(ctx context.Context, userToken Secret) (Secret, time.Time, error) {
+	return c.exchange(ctx, exchange{UserToken: userToken.Reveal()})
+}
+
+// WorkloadTokenFor is [Client.WorkloadToken] for a user without his proof. An
+// operator must have let the workload assert users of his issuer.
+func (c *Client) WorkloadTokenFor(ctx context.Context, u User) (Secret, time.Time, error) {
+	return c.exchange(ctx, exchange{User: &namedUser{u.Issuer, u.Subject}})
+}
+
+func (c *Client) exchange(ctx context.Context, request exchange) (Secret, time.Time, error) {
 	if c.TokenFile == "" {
 		return Secret{}, time.Time{}, &Error{Code: "environment_incomplete", Message: "there is no launch file",
 			Fix: "Deputy's runtime names it in DEPUTY_WORKLOAD_TOKEN_FILE when it launches an agent"}
@@ -161,9 +194,9 @@ func (c *Client) WorkloadToken(ctx context.Context, userToken Secret) (Secret, t
 	if err != nil || launch.Empty() {
 		return Secret{}, time.Time{}, &Error{Code: "launch_file_unreadable", Message: "the launch file holds no token", cause: err}
 	}
-	request := struct {
-		UserToken string `json:"userToken,omitempty"`
-	}{userToken.Reveal()}
+	if !c.Unbound {
+		request.Binding = launchBinding
+	}
 	var answer struct {
 		Token   Secret    `json:"token"`
 		Expires time.Time `json:"expiresAt"`

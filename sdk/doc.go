@@ -34,5 +34,6 @@
 // client.go and wait.go speak to Deputy; credential.go and transport.go put
 // credentials on requests; schema.go and tool.go make functions into tools;
 // event.go writes the answer's stream (Agent Development Kit events); turn.go
-// joins these for one prompt; invoke.go, agent.go and serve.go put it on HTTP.
+// joins these for one prompt, and ask.go asks other agents in it; invoke.go,
+// agent.go and serve.go put it on HTTP.
 package deputy

@@ -57,7 +57,7 @@ func (b *builtAgent) invoke(w http.ResponseWriter, r *http.Request) {
 		session.ID = name
 	}
 	s := &stream{w: w, now: b.now, author: b.name, invocationID: "e-" + newUUID(), gone: cancel}
-	t := &Turn{Prompt: prompt, Session: session, RequestID: id, agent: b, wat: wat, stream: s, tokens: map[string]*heldToken{}}
+	t := &Turn{Prompt: prompt, Session: session, Chain: who.Chain, RequestID: id, agent: b, wat: wat, stream: s, tokens: map[string]*heldToken{}}
 	s.begin()
 	if err := b.answer(ctx, t); err != nil {
 		b.log.WarnContext(ctx, "turn failed", "request", id, "code", errorCode(err), "error", err)

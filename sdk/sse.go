@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// maxEventSize bounds one server-sent event, comments included.
+// maxEventSize bounds one server-sent event of Deputy, comments included.
 const maxEventSize = 64 << 10
 
 var errEventTooLarge = errors.New("deputy: server-sent event is too large")
@@ -21,9 +21,12 @@ type eventReader struct {
 	r      *bufio.Reader
 	skipLF bool // the last line ended with CR; LF may follow and is no line of its own
 	begun  bool
+	limit  int // of one event, in bytes
 }
 
-func newEventReader(r io.Reader) *eventReader { return &eventReader{r: bufio.NewReader(r)} }
+func newEventReader(r io.Reader) *eventReader {
+	return &eventReader{r: bufio.NewReader(r), limit: maxEventSize}
+}
 
 // next returns the next event that has data. At the end of the stream it
 // returns [io.EOF]; an event that was not finished by then is dropped, as the
@@ -36,7 +39,7 @@ func (e *eventReader) next() (serverEvent, error) {
 		size    int
 	)
 	for {
-		line, err := e.line(maxEventSize - size)
+		line, err := e.line(e.limit - size)
 		if err != nil {
 			return serverEvent{}, err
 		}

@@ -26,6 +26,7 @@ type Session struct {
 type Turn struct {
 	Prompt    string
 	Session   Session
+	Chain     []string // SPIFFE IDs of the agents that called this one for the user, nearest first
 	RequestID string
 
 	agent  *builtAgent

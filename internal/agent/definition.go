@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Definition is what an agentkit.yaml says about an agent, as far as Deputy
@@ -23,6 +24,9 @@ type Definition struct {
 	Env              Environment `json:"env,omitempty"`
 	Inbound          Inbound     `json:"inbound"`
 	Paths            Paths       `json:"paths,omitempty"`
+	Image            Image       `json:"image,omitzero"`
+	// IdleTimeout is after how long without a call the agent is stopped until the next one; 0: never.
+	IdleTimeout time.Duration `json:"idleTimeout,omitempty"`
 }
 
 // Language is the programming language that an agent is written in.

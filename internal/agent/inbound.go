@@ -26,6 +26,14 @@ type Inbound struct {
 	RequiredClaims map[string][]string `json:"requiredClaims,omitempty"`
 	APIKeys        bool                `json:"apiKeys,omitempty"` // whoever has a [Key] of the agent is let in
 	Open           bool                `json:"open,omitempty"`    // whoever shows neither token nor key is let in, as nobody
+	Session        *Session            `json:"session,omitempty"` // who logged in at the ingress with his browser is let in; nil: there is no login
+}
+
+// Session says where people log in who talk to an agent on its own page, and as
+// which client. What tokens must say holds for the one that such a login gets, too.
+type Session struct {
+	DiscoveryURL string `json:"discoveryUrl"`
+	Client       string `json:"client"` // a public client of the issuer
 }
 
 // Ways returns which values of runtime_auth_type let callers in.
@@ -36,6 +44,9 @@ func (in Inbound) Ways() []string {
 	}
 	if in.APIKeys {
 		ways = append(ways, keyAuth)
+	}
+	if in.Session != nil {
+		ways = append(ways, poolSession)
 	}
 	if in.Open {
 		ways = append(ways, noAuth)
@@ -91,9 +102,10 @@ const (
 
 // The values of runtime_auth_type.
 const (
-	customJWT = "custom_jwt"
-	keyAuth   = "key_auth"
-	noAuth    = "none"
+	customJWT   = "custom_jwt"
+	keyAuth     = "key_auth"
+	poolSession = "pool_session"
+	noAuth      = "none"
 )
 
 // inbound reads who is let in. In the original runtime_auth_type is a single
@@ -105,7 +117,7 @@ func (p *parser) inbound(f map[string]entry, launch LaunchType) (Inbound, error)
 	kinds := []string{e.value.Value}
 	if e.value.Kind == yaml.SequenceNode {
 		var err error
-		if kinds, err = e.texts("one of custom_jwt, key_auth and none"); err != nil {
+		if kinds, err = e.texts("one of custom_jwt, key_auth, pool_session and none"); err != nil {
 			return in, err
 		}
 	}
@@ -116,7 +128,7 @@ func (p *parser) inbound(f map[string]entry, launch LaunchType) (Inbound, error)
 		return in, missing(at+"runtime_auth_type", "runtime_auth_type: custom_jwt (or key_auth, or a list of both), so that it is known whom to let in")
 	}
 	for _, kind := range kinds {
-		if _, err := choice(e, kind, customJWT, keyAuth, noAuth); err != nil {
+		if _, err := choice(e, kind, customJWT, keyAuth, poolSession, noAuth); err != nil {
 			return in, err
 		}
 	}
@@ -124,20 +136,49 @@ func (p *parser) inbound(f map[string]entry, launch LaunchType) (Inbound, error)
 	if in.Open {
 		p.warn(e.path, e.line, "none lets in everybody who reaches the ingress, without a name: whatever the agent may do for itself, it does for strangers")
 	}
-	if !slices.Contains(kinds, customJWT) {
-		for _, field := range slices.Sorted(maps.Keys(f)) {
-			if strings.HasPrefix(field, "runtime_jwt_") && !f[field].blank() {
-				p.warn(f[field].path, f[field].line, "runtime_auth_type does not name custom_jwt, so no token is taken")
-			}
+	direct, sessions := slices.Contains(kinds, customJWT), slices.Contains(kinds, poolSession)
+	for _, field := range slices.Sorted(maps.Keys(f)) {
+		if reason := idle(field, direct, sessions); reason != "" && !f[field].blank() {
+			p.warn(f[field].path, f[field].line, reason)
 		}
+	}
+	if !direct && !sessions {
 		return in, nil
 	}
-	err := p.tokens(f, at, &in)
-	return in, err
+	if err := p.tokens(f, at, &in, direct); err != nil || !sessions {
+		return in, err
+	}
+	in.Session = &Session{DiscoveryURL: in.DiscoveryURL}
+	if !direct {
+		in.DiscoveryURL = ""
+	}
+	if err := scalar(f, "runtime_session_client", &in.Session.Client); err != nil {
+		return in, err
+	}
+	if in.Session.Client == "" {
+		return in, missing(at+"runtime_session_client", "the id of a public client of the issuer, as which people log in; its redirect URI is <ingress URL>/agents/<pool>/<agent>/callback")
+	}
+	return in, nil
 }
 
-// tokens reads which JWTs are taken.
-func (p *parser) tokens(f map[string]entry, at string, in *Inbound) error {
+// idle returns why a field has no effect with these ways in; "" if it has one.
+func idle(field string, direct, sessions bool) string {
+	switch {
+	case field == "runtime_session_client" && !sessions:
+		return "runtime_auth_type does not name pool_session, so nobody logs in at the ingress"
+	case !strings.HasPrefix(field, "runtime_jwt_") || direct:
+		return ""
+	case !sessions:
+		return "runtime_auth_type does not name custom_jwt, so no token is taken"
+	case field == "runtime_jwt_allowed_clients":
+		return "runtime_auth_type does not name custom_jwt, so no token is taken but that of runtime_session_client"
+	default:
+		return ""
+	}
+}
+
+// tokens reads which JWTs are taken; from callers themselves, if direct.
+func (p *parser) tokens(f map[string]entry, at string, in *Inbound, direct bool) error {
 	if err := scalar(f, "runtime_jwt_discovery_url", &in.DiscoveryURL); err != nil {
 		return err
 	}
@@ -165,7 +206,7 @@ func (p *parser) tokens(f map[string]entry, at string, in *Inbound) error {
 	if _, err := name.NewScopes(in.RequiredScopes...); err != nil {
 		return f["runtime_jwt_required_scopes"].fault("agentkit_invalid", "%s holds something that is no scope", f["runtime_jwt_required_scopes"].path)
 	}
-	if len(in.AllowedClients) == 0 {
+	if len(in.AllowedClients) == 0 && direct {
 		line := f["runtime_jwt_discovery_url"].line
 		if e, ok := f["runtime_jwt_allowed_clients"]; ok {
 			line = e.line

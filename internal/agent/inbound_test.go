@@ -3,6 +3,7 @@ package agent_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -38,6 +39,11 @@ func TestWhoIsLetIn(t *testing.T) {
 		"everybody, and users by name": {"runtime_auth_type: [none, custom_jwt], " + issuer,
 			with(func(in *agent.Inbound) { in.Open = true }), "runtime_auth_type"},
 		"keys, with what is for tokens": {"runtime_auth_type: key_auth, " + issuer, agent.Inbound{APIKeys: true}, "runtime_jwt_allowed_clients runtime_jwt_discovery_url"},
+		"logins": {"runtime_auth_type: pool_session, runtime_session_client: web, runtime_jwt_required_scopes: [chat], " + issuer,
+			agent.Inbound{Session: &agent.Session{DiscoveryURL: tokens.DiscoveryURL, Client: "web"}, AllowedClients: []string{"c"}, RequiredScopes: []string{"chat"}}, "runtime_jwt_allowed_clients"},
+		"logins and tokens": {"runtime_auth_type: [pool_session, custom_jwt], runtime_session_client: web, " + issuer,
+			with(func(in *agent.Inbound) { in.Session = &agent.Session{DiscoveryURL: tokens.DiscoveryURL, Client: "web"} }), ""},
+		"tokens, with what is for logins": {"runtime_auth_type: custom_jwt, runtime_session_client: web, " + issuer, tokens, "runtime_session_client"},
 		"all that a token must have": {"runtime_auth_type: custom_jwt, " + issuer + ", runtime_jwt_allowed_audiences: [api], runtime_jwt_required_scopes: [chat, 'docs:read']," +
 			" runtime_jwt_required_claims: {email_verified: true, groups: [staff, board], level: 2}",
 			with(func(in *agent.Inbound) {
@@ -91,6 +97,19 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+func TestIdleTimeout(t *testing.T) {
+	for text, want := range map[string]time.Duration{"": 0, ", runtime_idle_timeout: ": 0, ", runtime_idle_timeout: 15m": 15 * time.Minute, ", runtime_idle_timeout: 1h30m": 90 * time.Minute} {
+		if d, _, err := agent.Parse(letting("runtime_auth_type: custom_jwt, " + issuer + text)); err != nil || d.IdleTimeout != want {
+			t.Errorf("%q: %v, %v", text, d.IdleTimeout, err)
+		}
+	}
+	for _, text := range []string{"15", "1s", "-1m", "1000h", "soon", "[1m]"} {
+		if _, _, err := agent.Parse(letting("runtime_auth_type: custom_jwt, " + issuer + ", runtime_idle_timeout: " + text)); !fault.HasCode(err, "agentkit_invalid") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestInboundRefuses(t *testing.T) {
 	jwt := func(fields string) string { return "runtime_auth_type: custom_jwt, " + issuer + ", " + fields }
 	for what, c := range map[string]struct{ fields, code, says string }{
@@ -98,7 +117,10 @@ func TestInboundRefuses(t *testing.T) {
 		"an empty word":                {"runtime_auth_type: ''", "agentkit_missing_field", "runtime_auth_type"},
 		"a mapping":                    {"runtime_auth_type: {a: b}", "agentkit_invalid", "a text or a list"},
 		"an unknown way in a list":     {"runtime_auth_type: [custom_jwt, key_aut], " + issuer, "agentkit_invalid", "did you mean key_auth?"},
-		"an empty way in a list":       {"runtime_auth_type: [key_auth, '']", "agentkit_invalid", "key_auth and none"},
+		"an empty way in a list":       {"runtime_auth_type: [key_auth, '']", "agentkit_invalid", "pool_session and none"},
+		"a login as no client":         {"runtime_auth_type: pool_session, " + issuer, "agentkit_missing_field", "runtime_session_client"},
+		"a login nowhere":              {"runtime_auth_type: pool_session, runtime_session_client: c", "agentkit_missing_field", "runtime_jwt_discovery_url"},
+		"a login as two clients":       {"runtime_auth_type: pool_session, " + issuer + ", runtime_session_client: [a, b]", "agentkit_invalid", "runtime_session_client"},
 		"a list that also has tokens":  {"runtime_auth_type: [key_auth, custom_jwt]", "agentkit_missing_field", "runtime_jwt_discovery_url"},
 		"an audience that is no text":  {jwt("runtime_jwt_allowed_audiences: [[a]]"), "agentkit_invalid", "no audience"},
 		"a scope with a space":         {jwt("runtime_jwt_required_scopes: ['a b']"), "agentkit_invalid", "no scope"},

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -179,10 +180,9 @@ func (p *parser) definition(root *yaml.Node) (Definition, error) {
 	if err != nil {
 		return d, err
 	}
-	if docker, ok := top["docker_build"]; ok {
-		if _, err := p.section(docker, dockerFields()); err != nil {
-			return d, err
-		}
+	docker, err := p.section(top["docker_build"].orNull(), dockerFields())
+	if err != nil {
+		return d, err
 	}
 	if _, ok := top["common"]; !ok {
 		return d, missing("common", "the section that names the agent")
@@ -198,10 +198,16 @@ func (p *parser) definition(root *yaml.Node) (Definition, error) {
 	if err != nil {
 		return d, err
 	}
+	if d.Image, err = p.image(docker, launch); err != nil {
+		return d, err
+	}
 	if d.Inbound, err = p.inbound(launch, d.LaunchType); err != nil {
 		return d, err
 	}
 	if d.Paths, err = paths(launch["runtime_paths"].orNull()); err != nil {
+		return d, err
+	}
+	if d.IdleTimeout, err = idleTimeout(launch); err != nil {
 		return d, err
 	}
 	d.Env = Environment{}
@@ -211,6 +217,26 @@ func (p *parser) definition(root *yaml.Node) (Definition, error) {
 				return d, err
 			}
 		}
+	}
+	return d, nil
+}
+
+// The bounds of runtime_idle_timeout.
+const (
+	minIdle = 10 * time.Second
+	maxIdle = 7 * 24 * time.Hour
+)
+
+// idleTimeout reads after how long without a call the agent is stopped.
+func idleTimeout(f map[string]entry) (time.Duration, error) {
+	const field = "runtime_idle_timeout"
+	var text string
+	if err := scalar(f, field, &text); err != nil || text == "" {
+		return 0, err
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < minIdle || d > maxIdle {
+		return 0, f[field].fault("agentkit_invalid", "%s is not a time from %v to %v", f[field].path, minIdle, maxIdle).WithFix("write it as 90s, 15m or 2h")
 	}
 	return d, nil
 }

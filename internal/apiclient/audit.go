@@ -2,15 +2,11 @@ package apiclient
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/deputy-id/deputy/internal/audit"
-	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/wire"
 )
 
@@ -66,88 +62,29 @@ func (c *Client) VerifyAudit(ctx context.Context) (Chain, error) {
 	return chain, err
 }
 
-const (
-	// silence is how long a stream may send nothing, heartbeats included, before it counts as broken. The
-	// server sends one every 15 s.
-	silence  = 45 * time.Second
-	minPause = 500 * time.Millisecond
-	maxPause = 10 * time.Second
-)
-
-var errSilent = errors.New("the stream was silent for too long")
-
 // FollowAudit calls each with every record behind f.After that f selects, those
 // that are there and those that come, until ctx ends or each returns an error,
 // which it returns. A broken connection is made anew, with nothing lost and
 // nothing twice; a refusal is returned. Limit and Newest of f have no meaning.
 func (c *Client) FollowAudit(ctx context.Context, f audit.Filter, each func(Record) error) error {
 	f.Newest, f.Limit = false, 0
-	pause := minPause
-	for {
-		got, err := c.follow(ctx, &f, each)
-		var stop *stopError
-		switch {
-		case errors.As(err, &stop):
-			return stop.err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Throttled):
-			return err
-		}
-		if got {
-			pause = minPause
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		pause = min(2*pause, maxPause)
+	from := func() url.Values {
+		q := query(f)
+		q.Set("after", strconv.FormatInt(f.After, 10)) // also when it is 0: the server takes none for "from now on"
+		return q
 	}
-}
-
-// stopError is an error of the caller's own.
-type stopError struct{ err error }
-
-func (e *stopError) Error() string { return e.err.Error() }
-
-// follow reads one stream to its end and moves f.After behind what it has read.
-// It reports whether anything came.
-func (c *Client) follow(ctx context.Context, f *audit.Filter, each func(Record) error) (got bool, err error) {
-	ctx, hangUp := context.WithCancelCause(ctx)
-	watchdog := time.AfterFunc(silence, func() { hangUp(errSilent) })
-	defer hangUp(nil)
-	defer watchdog.Stop()
-	from := query(*f)
-	from.Set("after", strconv.FormatInt(f.After, 10)) // also when it is 0: the server takes none for "from now on"
-	resp, err := c.send(ctx, http.MethodGet, "/audit/stream", from, nil, "text/event-stream")
-	if err != nil {
-		return false, err
-	}
-	defer resp.Body.Close() // read to its end, or hung up
-	events := NewEvents(resp.Body)
-	events.Beat = func() { watchdog.Reset(silence) }
-	for {
-		event, err := events.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return got, nil
-		case fault.HasCode(err, "event_too_large"):
-			return got, err
-		case err != nil:
-			return got, fault.Wrap(err, fault.Unavailable, "stream_broken", "the connection to %s broke", c.config.URL)
-		}
+	return c.follow(ctx, "/audit/stream", from, func(event Event) error {
 		var record Record
 		if err := wire.DecodeForeign(event.Data, &record); err != nil {
-			return got, err
+			return err
 		}
 		if record.Seq <= f.After {
-			continue // it was there before the connection broke
+			return nil // it was there before the connection broke
 		}
-		got = true
 		if err := each(record); err != nil {
-			return got, &stopError{err}
+			return &stopError{err}
 		}
 		f.After = record.Seq
-	}
+		return nil
+	})
 }

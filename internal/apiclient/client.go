@@ -121,7 +121,12 @@ func (a *Answer) Error() string {
 // call sends in as JSON (nil: no body) and decodes the answer into out (nil:
 // there is nothing in it that matters).
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	return c.callWithin(ctx, c.config.Timeout, method, path, query, in, out)
+}
+
+// callWithin is call for what may take longer, or less.
+func (c *Client) callWithin(ctx context.Context, limit time.Duration, method, path string, query url.Values, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	resp, err := c.send(ctx, method, path, query, in, "application/json")
 	if err != nil {

@@ -288,6 +288,41 @@ func TestFollowAudit(t *testing.T) {
 	}
 }
 
+// TestFollowAgentLogs: the connection breaks, and what follows is asked for by the
+// place of the last lines.
+func TestFollowAgentLogs(t *testing.T) {
+	var asked []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.RequestURI())
+		w.Header().Set("Content-Type", "text/event-stream")
+		switch len(asked) {
+		case 1:
+			fmt.Fprint(w, "event: lines\nid: 10\ndata: {\"lines\":[\"a\",\"b\"]}\n\n: alive\n\nevent: lines\nid: 20\ndata: {\"lines\":[\"never")
+		case 2:
+			fmt.Fprint(w, "event: lines\nid: 20\ndata: {\"lines\":[\"c\"]}\n\nevent: error\ndata: {\"code\":\"agent_not_found\"}\n\n")
+		default:
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"code":"agent_not_found","detail":"gone"}`)
+		}
+	})
+	var got []string
+	err := c.FollowAgentLogs(t.Context(), "default", "doc", 7, func(line string) error {
+		got = append(got, line)
+		return nil
+	})
+	if !fault.HasCode(err, "agent_not_found") {
+		t.Errorf("error %v", err)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c"}, got); diff != "" {
+		t.Error(diff)
+	}
+	const at = "/api/v1/workload-pools/default/agents/doc/logs/stream"
+	if diff := cmp.Diff([]string{at + "?lines=7", at + "?after=10", at + "?after=20"}, asked); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestFollowAuditReturnsRefusals(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")

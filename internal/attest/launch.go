@@ -2,10 +2,12 @@
 //
 // A launch token says "whoever holds me was started as this workload". The
 // holder trades it for workload access tokens. It dies with the launch that it
-// was made for, before its own time if need be.
+// was made for, before its own time if need be. Whoever proves his identity in
+// another way is known by another [Attestor].
 package attest
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -42,7 +44,7 @@ type LaunchesConfig struct {
 	Keys        []jwt.Key // to begin with; the last one signs
 	// Live reports whether the launch with that id is still running. The token
 	// of a launch that ended is refused. It must be safe for concurrent use.
-	Live func(launchID string) bool
+	Live func(ctx context.Context, launchID string) (bool, error)
 	Now  func() time.Time // nil means time.Now
 }
 
@@ -94,7 +96,7 @@ func (l *Launches) Mint(launch Launch, ttl time.Duration) (secret.Text, time.Tim
 // Verify returns the launch that a token proves. Otherwise it returns a fault of
 // kind Unauthenticated: those of [jwt.Set.Verify], or launch_ended when the
 // agent was stopped, restarted, or belonged to an earlier run of Deputy.
-func (l *Launches) Verify(token secret.Text) (Launch, error) {
+func (l *Launches) Verify(ctx context.Context, token secret.Text) (Launch, error) {
 	claims, err := l.keys.Set().Verify(token.RevealString(), jwt.Expect{
 		Issuer: l.config.Issuer, Audience: l.config.Issuer, Types: []string{LaunchType},
 		Algorithms: []string{jwt.ES256, jwt.EdDSA}, Now: l.config.Now,
@@ -110,7 +112,11 @@ func (l *Launches) Verify(token secret.Text) (Launch, error) {
 	if err != nil || c.Launch == "" || claims.ExpiresAt.Sub(claims.IssuedAt) > MaxLaunchLife {
 		return Launch{}, badClaims(err)
 	}
-	if !l.config.Live(c.Launch) {
+	live, err := l.config.Live(ctx, c.Launch)
+	if err != nil {
+		return Launch{}, err
+	}
+	if !live {
 		return Launch{}, fault.New(fault.Unauthenticated, "launch_ended", "the launch that this token was made for has ended").
 			WithFix("read the launch file again: it is replaced when the agent is started")
 	}

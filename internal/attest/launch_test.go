@@ -1,6 +1,7 @@
 package attest_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func newLaunches(t *testing.T, c attest.LaunchesConfig) *attest.Launches {
 	t.Helper()
 	c.Issuer, c.TrustDomain = issuer, "deputy.test"
 	if c.Live == nil {
-		c.Live = func(string) bool { return true }
+		c.Live = func(context.Context, string) (bool, error) { return true, nil }
 	}
 	l, err := attest.NewLaunches(c)
 	if err != nil {
@@ -43,14 +44,14 @@ func TestMintedIsVerified(t *testing.T) {
 	old := newKey(t)
 	before := newLaunches(t, attest.LaunchesConfig{Keys: []jwt.Key{old}, Now: func() time.Time { return now }})
 	l := newLaunches(t, attest.LaunchesConfig{
-		Keys: []jwt.Key{old, newKey(t)}, Live: func(id string) bool { return live[id] }, Now: func() time.Time { return now },
+		Keys: []jwt.Key{old, newKey(t)}, Live: func(_ context.Context, id string) (bool, error) { return live[id], nil }, Now: func() time.Time { return now },
 	})
 	for what, minter := range map[string]*attest.Launches{"the present key": l, "the key before": before} {
 		token, expires, err := minter.Mint(doc, attest.MaxLaunchLife)
 		if err != nil || !expires.Equal(time.Unix(1_800_000_600, 0)) {
 			t.Fatal(expires, err)
 		}
-		if got, err := l.Verify(token); err != nil || got != doc {
+		if got, err := l.Verify(t.Context(), token); err != nil || got != doc {
 			t.Errorf("%s: %v, %v", what, got, err)
 		}
 	}
@@ -59,11 +60,11 @@ func TestMintedIsVerified(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(live, "launch_1")
-	if _, err := l.Verify(token); !fault.HasCode(err, "launch_ended") || !fault.Is(err, fault.Unauthenticated) {
+	if _, err := l.Verify(t.Context(), token); !fault.HasCode(err, "launch_ended") || !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("after the launch: %v", err)
 	}
 	live["launch_1"], now = true, now.Add(time.Minute)
-	if _, err := l.Verify(token); !fault.HasCode(err, "token_expired") {
+	if _, err := l.Verify(t.Context(), token); !fault.HasCode(err, "token_expired") {
 		t.Errorf("after its time: %v", err)
 	}
 }
@@ -87,7 +88,7 @@ func TestNothingElseIsALaunchToken(t *testing.T) {
 		}
 		return secret.FromString(token)
 	}
-	if _, err := l.Verify(sign(k, attest.LaunchType, nil)); err != nil {
+	if _, err := l.Verify(t.Context(), sign(k, attest.LaunchType, nil)); err != nil {
 		t.Fatalf("the good one: %v", err)
 	}
 	for what, c := range map[string]struct {
@@ -105,7 +106,7 @@ func TestNothingElseIsALaunchToken(t *testing.T) {
 		"launch of wrong type": {sign(k, attest.LaunchType, map[string]any{"launch_id": 1}), "token_malformed"},
 		"a long life":          {sign(k, attest.LaunchType, map[string]any{"exp": now.Add(time.Hour).Unix()}), "token_malformed"},
 	} {
-		if _, err := l.Verify(c.token); !fault.HasCode(err, c.code) || !fault.Is(err, fault.Unauthenticated) {
+		if _, err := l.Verify(t.Context(), c.token); !fault.HasCode(err, c.code) || !fault.Is(err, fault.Unauthenticated) {
 			t.Errorf("%s: %v, want %s", what, err, c.code)
 		}
 	}

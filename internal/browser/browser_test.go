@@ -149,6 +149,7 @@ func pages() map[string]browser.Page {
 				Rows: []browser.Row{{Title: e, Mark: e, Details: []browser.Text{e}, Actions: []browser.Action{{Label: e, Path: "/x", Hidden: []browser.Hidden{{Name: evil, Value: evil}}}}}}}}},
 		"passkey": browser.Passkey{Brand: browser.Brand{Name: evil, Style: evil, Logo: evil}, Title: e, Text: e, Error: e, Ask: e, Options: evil, Action: "/x",
 			Hidden: []browser.Hidden{{Name: evil, Value: evil}}, Links: []browser.Link{{Label: e, URL: "javascript:alert(1)"}}},
+		"talk": browser.Talk{Title: e, Who: e, Action: "javascript:alert(1)", Links: evil, Again: evil, Logout: "javascript:alert(1)", Hidden: []browser.Hidden{{Name: evil, Value: evil}}},
 		"form": browser.Form{Drawing: browser.Drawing{Label: e, Side: 9, Path: evil}, Facts: []browser.Fact{{Label: e, Values: []string{evil}}},
 			Others: []browser.Other{{Name: evil, Label: e, Path: "javascript:alert(1)"}},
 			Brand:  browser.Brand{Name: evil, Style: evil, Logo: evil}, Title: e, Text: e, Error: e, Submit: e, Action: "/x", Hidden: []browser.Hidden{{Name: "return", Value: evil}},
@@ -166,9 +167,9 @@ func TestPagesEscapeEverything(t *testing.T) {
 			if w.Code != http.StatusTeapot || !strings.HasSuffix(strings.TrimSpace(body), "</html>") {
 				t.Errorf("%s: status %d, page %.80q", name, w.Code, body)
 			}
-			if name == "passkey" { // the one page that has a script: a file of ours
-				own := `<script src="` + assets(t, p) + `/passkey.js" defer></script>`
-				if !strings.Contains(body, own) || !strings.HasSuffix(w.Header().Get("Content-Security-Policy"), "; script-src 'self'") {
+			if name == "passkey" || name == "talk" { // the pages that have a script: a file of ours
+				own := `<script src="` + assets(t, p) + `/` + name + `.js" defer></script>`
+				if !strings.Contains(body, own) || !strings.HasSuffix(w.Header().Get("Content-Security-Policy"), "; script-src 'self'; connect-src 'self'") {
 					t.Errorf("the script is not there, or may not run: %s", w.Header())
 				}
 				body = strings.Replace(body, own, "", 1)

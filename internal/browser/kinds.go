@@ -185,8 +185,7 @@ func (l List) frame() frame {
 }
 
 // Passkey is a page on which the browser asks an authenticator to make a passkey
-// or to answer by one. It is the only kind of page with a script, which is a file
-// of this site's. The form is #passkey, the button that asks (again) #ask.
+// or to answer by one. Its script is a file of this site's. The form is #passkey, the button that asks (again) #ask.
 type Passkey struct {
 	Brand   Brand
 	Title   Text
@@ -206,3 +205,18 @@ type Passkey struct {
 func (p Passkey) frame() frame {
 	return frame{kind: "passkey", title: p.Title, brand: p.Brand, targets: p.Targets, again: p.Again, script: true}
 }
+
+// Talk is a page on which a person talks to an agent. Its script sends what he
+// says as JSON, and shows the answer as it comes: events of the Agent Development
+// Kit, or JSON. The conversation is #said, the form #say.
+type Talk struct {
+	Title  Text
+	Who    Text     // who is logged in
+	Action string   // where messages are sent, by POST
+	Links  string   // the origin to which links of the agent may lead
+	Again  string   // path of this page
+	Logout string   // where the person logs out, by POST
+	Hidden []Hidden // inputs of that
+}
+
+func (t Talk) frame() frame { return frame{kind: "talk", title: t.Title, script: true} }

@@ -15,7 +15,7 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 )
 
-//go:embed page.html deputy.css deputy.svg passkey.js
+//go:embed page.html deputy.css deputy.svg passkey.js talk.js
 var files embed.FS
 
 // Pages renders pages in one design. Make one with [NewPages].
@@ -30,7 +30,7 @@ type Pages struct {
 func NewPages(site *Site, log *slog.Logger) (*Pages, error) {
 	p := &Pages{site: site, log: log}
 	sum := sha256.New()
-	for _, name := range []string{"deputy.css", "deputy.svg", "passkey.js"} {
+	for _, name := range []string{"deputy.css", "deputy.svg", "passkey.js", "talk.js"} {
 		b, err := files.ReadFile(name)
 		if err != nil {
 			return nil, err
@@ -49,7 +49,8 @@ func (p *Pages) Mount(mux *http.ServeMux) {
 }
 
 func (p *Pages) asset(w http.ResponseWriter, r *http.Request) {
-	types := map[string]string{"deputy.css": "text/css; charset=utf-8", "deputy.svg": "image/svg+xml", "passkey.js": "text/javascript; charset=utf-8"}
+	types := map[string]string{"deputy.css": "text/css; charset=utf-8", "deputy.svg": "image/svg+xml",
+		"passkey.js": "text/javascript; charset=utf-8", "talk.js": "text/javascript; charset=utf-8"}
 	file := r.PathValue("file")
 	b, err := files.ReadFile(file)
 	if types[file] == "" || err != nil || r.PathValue("version") != p.version {
@@ -64,7 +65,7 @@ func (p *Pages) asset(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b) // a browser that went away is not our error
 }
 
-// Page is one of [Notice], [Decision], [Form], [List] and [Passkey].
+// Page is one of [Notice], [Decision], [Form], [List], [Passkey] and [Talk].
 type Page interface {
 	frame() frame
 }
@@ -76,7 +77,7 @@ type frame struct {
 	brand   Brand
 	targets []string
 	again   string
-	script  bool // it has the script of passkeys
+	script  bool // it has the script that is named after its kind
 }
 
 // view is what the template sees.
@@ -89,6 +90,7 @@ type view struct {
 	Other     Language // to switch to
 	SwitchURL string   // empty: no switch, because the page answers a POST
 	Assets    string
+	Script    string // path; empty: none
 	RequestID string
 }
 
@@ -116,6 +118,9 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 	if v.Brand.Logo == "" {
 		v.Brand.Logo = v.Assets + "/deputy.svg"
 	}
+	if f.script {
+		v.Script = v.Assets + "/" + f.kind + ".js"
+	}
 	v.SwitchURL = switchURL(r, f.again, v.Other)
 	var b bytes.Buffer
 	if err := p.tmpl.Execute(&b, v); err != nil {
@@ -135,10 +140,10 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, page 
 	_, _ = w.Write(b.Bytes()) // a browser that went away is not our error
 }
 
-// allowScript lets a page with the usual headers run this site's own files, and
-// nothing else.
+// allowScript lets a page with the usual headers run this site's own files, which
+// may ask this site, and nothing else.
 func allowScript(h http.Header) {
-	h.Set("Content-Security-Policy", h.Get("Content-Security-Policy")+"; script-src 'self'")
+	h.Set("Content-Security-Policy", h.Get("Content-Security-Policy")+"; script-src 'self'; connect-src 'self'")
 }
 
 // switchURL returns where to see the page in another language, or "" if it can

@@ -2,8 +2,8 @@
 //
 // It knows no product noun. An edge fills a [Notice], a [Decision] or a [Form]
 // and hands it to [Pages.Render]; forms are protected with [Site.FormToken] and
-// [Site.CheckForm]. Pages need no JavaScript and allow none, but for the one kind
-// that asks for a passkey, which cannot be done without.
+// [Site.CheckForm]. Pages need no JavaScript and allow none, but for [Passkey] and
+// [Talk], which cannot be done without.
 package browser
 
 import (

@@ -39,7 +39,7 @@ func printAgent(o output, a apiclient.Agent) error {
 			serving = fmt.Sprintf("version %d, until this one is ready", a.Serving)
 		}
 		for _, r := range [][2]string{
-			{"agent", a.Pool + "/" + a.Name}, {"workload", a.Workload}, {"version", fmt.Sprint(a.Version)}, {"desired", a.Desired}, {"state", a.State}, {"reason", a.Reason}, {"requests go to", serving},
+			{"agent", a.Pool + "/" + a.Name}, {"workload", a.Workload}, {"version", fmt.Sprint(a.Version)}, {"build", fmt.Sprint(a.Build)}, {"desired", a.Desired}, {"state", a.State}, {"reason", a.Reason}, {"requests go to", serving},
 			{"restarts", fmt.Sprint(a.Restarts)}, {"deployed", shortTime(a.UpdatedAt)}, {"lets in", strings.Join(a.Inbound, ", ")}, {"speaks", strings.Join(a.Protocols, ", ")}, {"Service endpoint", a.Endpoint},
 		} {
 			if r[1] == "" {
@@ -92,32 +92,6 @@ func (l listCommand) Run(ctx context.Context, o output) error {
 		}
 	}
 	return t.Flush()
-}
-
-// logsCommand is deputy logs.
-type logsCommand struct {
-	oneAgent
-	Lines int `help:"How many lines, at most 1000; ${default} by default." default:"100" short:"n" placeholder:"N"`
-}
-
-// Run implements kong's command.
-func (l logsCommand) Run(ctx context.Context, o output) error {
-	api, agent, err := l.find()
-	if err != nil {
-		return err
-	}
-	lines, err := api.AgentLogs(ctx, l.Pool, agent, l.Lines)
-	if err != nil {
-		return err
-	}
-	return o.print(lines, func(w io.Writer) error {
-		for _, line := range lines {
-			if _, err := fmt.Fprintln(w, line); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // startCommand is deputy start.

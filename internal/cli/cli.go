@@ -29,7 +29,12 @@ type commands struct {
 	Demo       demoCommand       `cmd:"" help:"Start everything on this machine and show how it works."`
 	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu or GitHub to try Deputy against."`
 	Init       initCommand       `cmd:"" help:"Write the files of a new agent."`
+	Config     configCommand     `cmd:"" help:"Show or change what an agent's agentkit.yaml says."`
 	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
+	Build      buildCommand      `cmd:"" help:"Build an agent from its agentkit.yaml without running it."`
+	Deploy     deployCommand     `cmd:"" help:"Run what was built last, or another build that is kept."`
+	Versions   versionsCommand   `cmd:"" help:"List the builds of an agent that are kept."`
+	Rollback   rollbackCommand   `cmd:"" help:"Run the build before the one that runs."`
 	List       listCommand       `cmd:"" help:"List the agents."`
 	Status     statusCommand     `cmd:"" help:"Show an agent and what it is doing."`
 	Invoke     invokeCommand     `cmd:"" help:"Say something to an agent, as a user."`
@@ -38,6 +43,7 @@ type commands struct {
 	Stop       stopCommand       `cmd:"" help:"Stop an agent."`
 	Destroy    destroyCommand    `cmd:"" help:"Stop an agent and delete it."`
 	AgentKey   agentKeyCommand   `cmd:"" name:"agent-key" help:"Keys with which programs call an agent."`
+	Workload   workloadCommand   `cmd:"" help:"Workloads: identities of agents, whom they act for, and who calls them."`
 	Pool       poolCommand       `cmd:"" help:"User pools: settings, looks, signing keys."`
 	User       userCommand       `cmd:"" help:"Users of a user pool."`
 	Group      groupCommand      `cmd:"" help:"Groups of a user pool."`

@@ -166,8 +166,9 @@ func (f clientFlags) settings() (apiclient.ClientSettings, error) {
 
 type clientCreate struct {
 	inPool
-	Name   string `arg:"" help:"Name of the client."`
-	Public bool   `help:"It runs at the user's and can keep no secret."`
+	Name    string `arg:"" help:"Name of the client."`
+	Public  bool   `help:"It runs at the user's and can keep no secret."`
+	EnvFile string `help:"New file for what the application has to know (OAUTH2_ISSUER_URI, OAUTH2_CLIENT_ID and so on), with the secret, which is not shown then." placeholder:"FILE"`
 	clientFlags
 }
 
@@ -184,9 +185,25 @@ func (c clientCreate) Run(ctx context.Context, o output) error {
 	if s.Name = c.Name; c.Public {
 		s.Type = "public"
 	}
+	env, err := newEnvFile(c.EnvFile)
+	if err != nil {
+		return err
+	}
+	defer env.abandon()
+	pool, err := api.UserPool(ctx, c.Pool)
+	if err != nil {
+		return err
+	}
 	made, value, err := api.CreateOAuthClient(ctx, c.Pool, s)
 	if err != nil {
 		return err
+	}
+	if env.file != nil {
+		if err := env.write(pool.Issuer, made, value); err != nil {
+			return fault.Wrap(err, fault.Unavailable, "env_file_unwritable", "%s cannot be written; the client %s is there", c.EnvFile, made.Name).
+				WithFix("give it a new secret: deputy client secret %s %s", c.Pool, made.Name)
+		}
+		value = secret.Text{}
 	}
 	return printClient(o, made, value)
 }

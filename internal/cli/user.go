@@ -28,7 +28,10 @@ type userCommand struct {
 	Consents userConsents `cmd:"" help:"List what a user allowed applications."`
 	Revoke   userRevoke   `cmd:"" help:"Take back what a user allowed an application; its tokens end."`
 	Delete   userDelete   `cmd:"" help:"Delete a user with all that belongs to him."`
-	Import   userImport   `cmd:"" help:"Import users from a CSV or JSON-lines file."`
+
+	RevokeTokens  userRevokeTokens  `cmd:"" name:"revoke-tokens" help:"End all access tokens that agents have for a user."`
+	RevokeForeign userRevokeForeign `cmd:"" name:"revoke-foreign-tokens" help:"End those for a user of another issuer."`
+	Import        userImport        `cmd:"" help:"Import users from a CSV or JSON-lines file."`
 }
 
 // inPool names a user pool.

@@ -118,9 +118,9 @@ func (t *tour) cleanLogs() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, want := range []string{"sandbox.log", "deputy.log", "chat.log", "agent.log"} {
-		if !slices.ContainsFunc(files, func(f string) bool { return filepath.Base(f) == want }) {
-			return "", fmt.Errorf("there is no %s to search", want)
+	for _, want := range []string{"sandbox", "deputy", "chat", "agent"} {
+		if !slices.ContainsFunc(files, func(f string) bool { return strings.HasPrefix(filepath.Base(f), want) }) {
+			return "", fmt.Errorf("there is no log of the %s to search", want)
 		}
 	}
 	leaks, err := t.secrets.scan(files)

@@ -9,8 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
+	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/apiclient"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
@@ -183,14 +182,25 @@ func (s *setup) provider(ctx context.Context) error {
 			API:           s.urls.sandbox,
 		},
 	}
-	_, err = s.api.Provider(ctx, workloadPool, providerName)
-	switch {
-	case fault.Is(err, fault.NotFound):
-		_, err = s.api.CreateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
-	case err == nil:
-		_, err = s.api.UpdateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
+	create := func() error {
+		_, err := s.api.CreateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
+		return err
 	}
-	return err
+	if _, err = s.api.Provider(ctx, workloadPool, providerName); fault.Is(err, fault.NotFound) {
+		return create()
+	}
+	if err != nil {
+		return err
+	}
+	_, err = s.api.UpdateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
+	if err == nil || fault.As(err).Code != "provider_has_grants" {
+		return err
+	}
+	// The sandbox was at another port: it is another Feishu now.
+	if err := s.api.DeleteProvider(ctx, workloadPool, providerName); err != nil {
+		return err
+	}
+	return create()
 }
 
 // launch deploys the sample agent and waits until it is ready.
@@ -200,7 +210,7 @@ func (s *setup) launch(ctx context.Context, w world) (apiclient.Agent, error) {
 	if err != nil {
 		return apiclient.Agent{}, fault.Wrap(err, fault.Invalid, "examples_missing", "the sample agent's definition cannot be read").WithSource("--examples")
 	}
-	definition, err := adapt(text, w)
+	definition, err := expand(text, w)
 	if err != nil {
 		return apiclient.Agent{}, err
 	}
@@ -213,68 +223,15 @@ func (s *setup) launch(ctx context.Context, w world) (apiclient.Agent, error) {
 	return s.api.AwaitAgent(ctx, workloadPool, agentName, func(a apiclient.Agent) { s.told("the agent is %s …", a.State) })
 }
 
-// adapt fills the demo's own values in to the sample agent's definition: whose
-// users may talk to it, and where Feishu is. Everything else stays.
-func adapt(definition []byte, w world) ([]byte, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(definition, &doc); err != nil {
-		return nil, malformed(err)
-	}
-	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
-		return nil, malformed(nil)
-	}
-	types := valueOf(doc.Content[0], "launch_types")
-	if types == nil || types.Kind != yaml.MappingNode || len(types.Content) < 2 {
-		return nil, malformed(nil)
-	}
-	for i := 1; i < len(types.Content); i += 2 {
-		block := types.Content[i]
-		for key, value := range map[string]any{
-			"runtime_auth_type":           "custom_jwt",
-			"runtime_jwt_discovery_url":   w.discovery,
-			"runtime_jwt_allowed_clients": []string{w.clientID},
-			"runtime_envs":                map[string]string{"FEISHU_CREDENTIAL_PROVIDER": providerName, "FEISHU_API_BASE": w.sandbox},
-		} {
-			if err := set(block, key, value); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return yaml.Marshal(&doc)
-}
-
-func malformed(err error) error {
-	return fault.Wrap(err, fault.Invalid, "examples_malformed", "the sample agent's agentkit.yaml is not what it should be").WithSource("--examples")
-}
-
-// valueOf returns the value of a key of a mapping, or nil.
-func valueOf(mapping *yaml.Node, key string) *yaml.Node {
-	if mapping.Kind != yaml.MappingNode {
-		return nil
-	}
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if mapping.Content[i].Value == key {
-			return mapping.Content[i+1]
-		}
-	}
-	return nil
-}
-
-// set gives a key of a mapping a value.
-func set(mapping *yaml.Node, key string, value any) error {
-	if mapping.Kind != yaml.MappingNode {
-		return malformed(nil)
-	}
-	var node yaml.Node
-	if err := node.Encode(value); err != nil {
-		return malformed(err)
-	}
-	if old := valueOf(mapping, key); old != nil {
-		*old = node
-		return nil
-	}
-	mapping.Content = append(mapping.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}, &node)
-	return nil
+// expand fills the demo's own values in to the sample agent's definition: whose
+// users may talk to it, and where Feishu is. Nothing of the environment has a part.
+func expand(definition []byte, w world) ([]byte, error) {
+	values := map[string]string{"OAUTH2_ISSUER_URI": w.issuer, "OAUTH2_CLIENT_ID": w.clientID, "FEISHU_API_BASE": w.sandbox}
+	expanded, _, err := agent.Expand(definition, func(variable string) (string, bool) {
+		value, ok := values[variable]
+		return value, ok
+	})
+	return expanded, err
 }
 
 // dotEnv is the chat application's settings file, in the tutorial's form.

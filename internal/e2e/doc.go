@@ -1,6 +1,6 @@
-// Package e2e drives the demo in a real browser.
+// Package e2e drives Deputy in a real browser: the tutorial, the demo, and pages that need one.
 //
-// It has only tests: they build the deputy program, run `deputy demo` as a
+// It has only tests: they follow docs/tutorial.md, and run `deputy demo` as a
 // person would, and click through it in headless Chromium. With the environment
 // variable DEPUTY_SCREENSHOTS=DIR they also save pictures of the pages there.
 package e2e

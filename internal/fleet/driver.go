@@ -23,6 +23,11 @@ type Driver interface {
 	// Logs returns at most the last n lines that the agent wrote, oldest first,
 	// also those of earlier runs.
 	Logs(ctx context.Context, w name.Workload, n int) ([]string, error)
+	// Follow returns at most n lines that the agent wrote behind a place, and the place
+	// behind those. It waits until there is one; when ctx ends before, it returns ctx's
+	// error. The empty place is the beginning of the last n lines, perhaps of none:
+	// there it does not wait. When the agent is removed that is a fault of kind NotFound.
+	Follow(ctx context.Context, w name.Workload, place string, n int) (lines []string, behind string, err error)
 	// Remove deletes what the driver keeps about an agent, which does not run.
 	Remove(ctx context.Context, w name.Workload) error
 }
@@ -53,4 +58,15 @@ type Instance interface {
 // Minter makes launch tokens; [attest.Launches] is one.
 type Minter interface {
 	Mint(launch attest.Launch, ttl time.Duration) (secret.Text, time.Time, error)
+}
+
+// Register says to all replicas which launches are going on; [workload.Launches]
+// is one.
+type Register interface {
+	// Begin records a launch, before it has a token.
+	Begin(ctx context.Context, l attest.Launch, until time.Time) error
+	// Keep says that it goes on until then, at least.
+	Keep(ctx context.Context, l attest.Launch, until time.Time) error
+	// End records that it has ended. Until that is known everywhere, its tokens may be believed elsewhere.
+	End(ctx context.Context, l attest.Launch) error
 }

@@ -74,6 +74,10 @@ func (d *driver) Logs(context.Context, name.Workload, int) ([]string, error) {
 	return []string{"hello"}, nil
 }
 
+func (d *driver) Follow(_ context.Context, _ name.Workload, place string, _ int) ([]string, string, error) {
+	return []string{"after " + place}, "here", nil
+}
+
 func (d *driver) Remove(context.Context, name.Workload) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -150,4 +154,46 @@ func (m *mint) Mint(l attest.Launch, ttl time.Duration) (secret.Text, time.Time,
 	m.count++
 	m.launch = l
 	return secret.FromString(fmt.Sprintf("token %d of %s", m.count, l.ID)), time.Now().Add(ttl), nil
+}
+
+// register is a fleet.Register in memory.
+type register struct {
+	mu     sync.Mutex
+	until  map[string]time.Time // of the launches that go on
+	broken error
+}
+
+func (r *register) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken = err
+}
+
+// of returns until when a launch goes on; zero is over.
+func (r *register) of(l attest.Launch) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.until[l.ID]
+}
+
+func (r *register) Begin(ctx context.Context, l attest.Launch, until time.Time) error {
+	return r.Keep(ctx, l, until)
+}
+
+func (r *register) Keep(_ context.Context, l attest.Launch, until time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.broken == nil {
+		r.until[l.ID] = until
+	}
+	return r.broken
+}
+
+func (r *register) End(_ context.Context, l attest.Launch) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.broken == nil {
+		delete(r.until, l.ID)
+	}
+	return r.broken
 }

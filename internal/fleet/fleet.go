@@ -28,6 +28,7 @@ const (
 	Backoff   State = "backoff"   // ended or failed to start; tried again at NextTry
 	Stopping  State = "stopping"
 	Stopped   State = "stopped" // as desired
+	Idle      State = "idle"    // stopped because nobody called it; the next call starts it
 	Failed    State = "failed"  // cannot work as it is; waits for another version
 )
 
@@ -48,7 +49,12 @@ type Status struct {
 type Config struct {
 	Store    agent.Store
 	Driver   Driver
-	Launches Minter
+	Launches Minter   // nil if agents get their proof of identity from where they run
+	Register Register // of launches; not asked if Launches is nil
+	// Outlive leaves agents running when the fleet ends. Driver.Start of the next
+	// one takes them up again, and several fleets may have the same agents. So none
+	// is stopped for being idle.
+	Outlive bool
 	// URL is Deputy's public URL, and TrustDomain that of the agents' SPIFFE IDs:
 	// agents get both in their environment.
 	URL, TrustDomain string
@@ -238,6 +244,9 @@ func notReady(s Status) error {
 	return e.WithFix("read the agent's log")
 }
 
+// Build makes a build of an agent, without anything of what runs being changed.
+func (f *Fleet) Build(ctx context.Context, a agent.Agent) error { return f.config.Driver.Build(ctx, a) }
+
 // Logs returns at most the last n lines that an agent wrote, oldest first.
 func (f *Fleet) Logs(ctx context.Context, w name.Workload, n int) ([]string, error) {
 	if _, _, err := f.Lookup(w); err != nil {
@@ -246,8 +255,17 @@ func (f *Fleet) Logs(ctx context.Context, w name.Workload, n int) ([]string, err
 	return f.config.Driver.Logs(ctx, w, n)
 }
 
-// Live reports whether the launch with that id is running: what
-// [attest.LaunchesConfig] asks for.
+// Follow returns at most n lines that an agent wrote behind a place, and the place
+// behind those; see [Driver.Follow].
+func (f *Fleet) Follow(ctx context.Context, w name.Workload, place string, n int) (lines []string, behind string, err error) {
+	if _, _, err := f.Lookup(w); err != nil {
+		return nil, place, err
+	}
+	return f.config.Driver.Follow(ctx, w, place, n)
+}
+
+// Live reports whether the launch with that id is running here: at another
+// replica, its Register knows.
 func (f *Fleet) Live(launchID string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -262,6 +280,12 @@ func (f *Fleet) setLive(launchID string, live bool) {
 	} else {
 		delete(f.live, launchID)
 	}
+}
+
+// Environment returns the variables that tell an agent who it is, and where
+// Deputy is.
+func (f *Fleet) Environment(w name.Workload) map[string]string {
+	return map[string]string{"DEPUTY_URL": f.config.URL, "DEPUTY_WORKLOAD": w.SPIFFEID(f.config.TrustDomain)}
 }
 
 // announce wakes everybody who waits for a status; f.mu is held.

@@ -23,21 +23,22 @@ var doc = name.Workload{Pool: "default", Name: "doc"}
 // world is a fleet in a synctest bubble, on a driver whose agents do what the
 // test says.
 type world struct {
-	t      *testing.T
-	store  *agenttest.Memory
-	driver *driver
-	mint   *mint
-	fleet  *fleet.Fleet
-	dir    string
-	stop   func() // ends the fleet and waits for it
+	t        *testing.T
+	store    *agenttest.Memory
+	driver   *driver
+	mint     *mint
+	fleet    *fleet.Fleet
+	dir      string
+	register *register
+	stop     func() // ends the fleet and waits for it
 }
 
 func inWorld(t *testing.T, d *driver, test func(t *testing.T, w *world)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: &agenttest.Memory{}, driver: d, mint: &mint{}, dir: dir}
+		w := &world{t: t, store: &agenttest.Memory{}, driver: d, mint: &mint{}, register: &register{until: map[string]time.Time{}}, dir: dir}
 		w.fleet = fleet.New(fleet.Config{
-			Store: w.store, Driver: d, Launches: w.mint, URL: "http://localhost:8080", TrustDomain: "deputy.test", Dir: dir,
+			Store: w.store, Driver: d, Launches: w.mint, Register: w.register, URL: "http://localhost:8080", TrustDomain: "deputy.test", Dir: dir,
 			Log: slog.New(slog.DiscardHandler),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -350,7 +351,13 @@ func TestLogs(t *testing.T) {
 		if _, err := w.fleet.Logs(t.Context(), doc, 5); !fault.HasCode(err, "agent_not_found") {
 			t.Errorf("of nobody: %v", err)
 		}
+		if _, _, err := w.fleet.Follow(t.Context(), doc, "", 5); !fault.HasCode(err, "agent_not_found") {
+			t.Errorf("of nobody: %v", err)
+		}
 		w.put(1, agent.Running)
+		if lines, behind, err := w.fleet.Follow(t.Context(), doc, "there", 5); err != nil || behind != "here" || len(lines) != 1 || lines[0] != "after there" {
+			t.Errorf("%v, %q, %v", lines, behind, err)
+		}
 		if lines, err := w.fleet.Logs(t.Context(), doc, 5); err != nil || len(lines) != 1 {
 			t.Errorf("%v, %v", lines, err)
 		}

@@ -45,16 +45,25 @@ func (f *Fleet) givePath(path string) {
 	delete(f.paths, path)
 }
 
+// registerTime bounds a word with the store about a launch.
+const registerTime = 10 * time.Second
+
 // newLaunchFile writes the file and keeps it fresh until remove. From here until
-// then the launch is live.
-func (f *Fleet) newLaunchFile(launch attest.Launch) (*launchFile, error) {
+// then the launch is live, here and at the other replicas.
+func (f *Fleet) newLaunchFile(life context.Context, launch attest.Launch) (*launchFile, error) {
 	dir := f.launchDir(launch.Workload)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "launch_file", "the launch file's directory cannot be made").WithFix("check rights and space of the data directory")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &launchFile{fleet: f, launch: launch, path: f.takePath(dir), stop: cancel, done: make(chan struct{})}
-	expires, err := l.write()
+	err := f.config.Register.Begin(life, launch, f.config.Now().Add(f.config.TokenLife))
+	var expires time.Time
+	if err == nil {
+		if expires, err = l.write(); err != nil {
+			l.end()
+		}
+	}
 	if err != nil {
 		cancel()
 		f.givePath(l.path)
@@ -86,8 +95,28 @@ func (l *launchFile) keepFresh(ctx context.Context, expires time.Time) {
 			next = life / 10
 		} else {
 			expires = fresh
+			l.goOn(ctx, expires)
 		}
 		timer.Reset(next)
+	}
+}
+
+// goOn lets the other replicas know. Here the new token is good in any case.
+func (l *launchFile) goOn(life context.Context, until time.Time) {
+	ctx, cancel := context.WithTimeout(life, registerTime)
+	defer cancel()
+	if err := l.fleet.config.Register.Keep(ctx, l.launch, until); err != nil && life.Err() == nil {
+		l.fleet.config.Log.Warn("other replicas do not know that a launch goes on", "agent", l.launch.Workload.String(), "err", err)
+	}
+}
+
+// end lets the other replicas know that the launch is over, also, and above all,
+// when the runtime's own context is done.
+func (l *launchFile) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), registerTime)
+	defer cancel()
+	if err := l.fleet.config.Register.End(ctx, l.launch); err != nil {
+		l.fleet.config.Log.Warn("other replicas do not know that a launch has ended; its token is good there until it expires", "agent", l.launch.Workload.String(), "err", err)
 	}
 }
 
@@ -112,6 +141,7 @@ func (l *launchFile) remove() {
 	l.fleet.setLive(l.launch.ID, false)
 	l.stop()
 	<-l.done
+	l.end()
 	defer l.fleet.givePath(l.path)
 	if err := os.Remove(l.path); err != nil {
 		l.fleet.config.Log.Warn("launch file is left", "agent", l.launch.Workload.String(), "err", err)

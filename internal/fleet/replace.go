@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/deputy-id/deputy/internal/agent"
-	"github.com/deputy-id/deputy/internal/name"
 )
 
 // A version that serves is replaced without a gap: a successor is built, started
@@ -108,27 +107,4 @@ func (r *runner) drain(ctx context.Context, instance Instance) {
 			return
 		}
 	}
-}
-
-// Enter returns an agent's status for one request. If it is ready, the version at
-// Status.URL is not stopped for a newer one until leave is called, which must be
-// done once, within bounds: see Config.DrainTimeout. Otherwise leave does nothing.
-func (f *Fleet) Enter(w name.Workload) (s Status, leave func(), err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	r, ok := f.runners[w]
-	if !ok || r.removed {
-		return Status{}, nil, agent.NotFound(w.Pool, w.Name)
-	}
-	if r.status.State != Ready {
-		return r.view(), func() {}, nil
-	}
-	r.inUse++
-	return r.view(), func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if r.inUse--; r.inUse == 0 && r.retired {
-			f.announce()
-		}
-	}, nil
 }

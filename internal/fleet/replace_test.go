@@ -17,7 +17,7 @@ import (
 // enter begins a request and returns how it ends and who serves it.
 func (w *world) enter() (url string, leave func()) {
 	w.t.Helper()
-	s, leave, err := w.fleet.Enter(doc)
+	s, leave, err := w.fleet.Enter(w.t.Context(), doc)
 	if err != nil || s.State != fleet.Ready {
 		w.t.Fatalf("a request finds %v, %v", s, err)
 	}

@@ -18,8 +18,8 @@ import (
 // The rhythm of health checks.
 const (
 	probeTimeout   = 5 * time.Second
-	probesToFail   = 3                     // failures in a row that make a ready agent unhealthy
-	firstPause     = 10 * time.Millisecond // between checks of an agent that is starting, doubled each time
+	probesToFail   = 3                    // failures in a row that make a ready agent unhealthy
+	firstPause     = 5 * time.Millisecond // between checks of an agent that is starting; an eighth of the time that it takes
 	longestPause   = 500 * time.Millisecond
 	maxReasonBytes = 8 << 10
 )
@@ -40,6 +40,9 @@ type runner struct {
 	retired    bool          // replaced, or not needed any more
 	hurried    bool          // retired, and requests are not waited for
 	inUse      int           // requests that were sent to it
+	used       time.Time     // when it was ready, or the last request to it ended
+	idling     bool          // stopped for idleness, and not started again
+	called     chan struct{} // closed when it is called while idling
 	ended      chan struct{} // closed when run has returned
 }
 
@@ -77,8 +80,12 @@ func (r *runner) set(change Status) {
 		change.Restarts += r.status.Restarts
 	}
 	r.status = change
-	if change.State == Ready {
+	switch change.State {
+	case Ready:
+		r.idling, r.used = false, change.Since
 		r.takeOver()
+	case Backoff, Failed, Stopped:
+		r.idling = false // whoever called it is told
 	}
 	f.announce()
 	f.mu.Unlock()
@@ -112,6 +119,11 @@ func (r *runner) run(ctx context.Context) {
 		}
 		lasted, err := r.once(ctx, a, changed)
 		if ctx.Err() != nil || isClosed(changed) {
+			continue
+		}
+		if errors.Is(err, errIdle) {
+			attempts = 0
+			r.sleep(ctx, a, changed)
 			continue
 		}
 		if fault.Is(err, fault.Invalid) {
@@ -205,19 +217,21 @@ func (r *runner) once(life context.Context, a agent.Agent, changed <-chan struct
 	if err := f.config.Driver.Build(ctx, a); err != nil {
 		return 0, err
 	}
-	file, err := f.newLaunchFile(attest.Launch{ID: name.NewID("launch"), Workload: r.w})
-	if err != nil {
-		return 0, err
+	env := f.Environment(r.w)
+	if f.config.Launches != nil {
+		file, err := f.newLaunchFile(ctx, attest.Launch{ID: name.NewID("launch"), Workload: r.w})
+		if err != nil {
+			return 0, err
+		}
+		defer file.remove() // after the agent is gone
+		env["DEPUTY_WORKLOAD_TOKEN_FILE"] = file.path
 	}
-	defer file.remove() // after the agent is gone
 	r.set(Status{Version: a.Version, State: Starting})
-	instance, err := f.config.Driver.Start(ctx, Run{Agent: a, Env: map[string]string{
-		"DEPUTY_URL": f.config.URL, "DEPUTY_WORKLOAD": r.w.SPIFFEID(f.config.TrustDomain), "DEPUTY_WORKLOAD_TOKEN_FILE": file.path,
-	}})
+	instance, err := f.config.Driver.Start(ctx, Run{Agent: a, Env: env})
 	if err != nil {
 		return 0, err
 	}
-	defer r.stop(a, instance, &err)
+	defer r.stop(life, a, instance, &err)
 	if err := r.awaitHealth(ctx, instance); err != nil {
 		return 0, err
 	}
@@ -229,8 +243,12 @@ func (r *runner) once(life context.Context, a agent.Agent, changed <-chan struct
 	return f.config.Now().Sub(since), err
 }
 
-// stop ends an instance that may have ended by itself.
-func (r *runner) stop(a agent.Agent, instance Instance, why *error) {
+// stop ends an instance that may have ended by itself, unless it is to go on
+// after life, the runtime's own.
+func (r *runner) stop(life context.Context, a agent.Agent, instance Instance, why *error) {
+	if r.fleet.config.Outlive && life.Err() != nil {
+		return
+	}
 	if !isClosed(instance.Done()) {
 		reason := (*why).Error()
 		if errors.Is(*why, context.Canceled) {
@@ -254,7 +272,8 @@ func (r *runner) awaitHealth(ctx context.Context, instance Instance) error {
 	limit := r.fleet.config.StartTimeout
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	began := r.fleet.config.Now()
+	for {
 		err := probe(ctx, instance)
 		if err == nil && isClosed(instance.Done()) {
 			return ended(instance) // health is what lets it replace another one
@@ -262,7 +281,7 @@ func (r *runner) awaitHealth(ctx context.Context, instance Instance) error {
 		if err == nil || fault.Is(err, fault.Conflict) {
 			return err
 		}
-		next := time.NewTimer(pause)
+		next := time.NewTimer(min(max(firstPause, r.fleet.config.Now().Sub(began)/8), longestPause))
 		select {
 		case <-next.C:
 		case <-instance.Done():
@@ -291,10 +310,22 @@ func (r *runner) watch(ctx context.Context, a agent.Agent, instance Instance) er
 	r.set(ready)
 	next := time.NewTicker(r.fleet.config.ProbeEvery)
 	defer next.Stop()
+	var idle <-chan time.Time
+	limit := a.Definition.IdleTimeout
+	if limit > 0 && !r.fleet.config.Outlive { // else another fleet may be sending it requests
+		idle = time.After(limit)
+	}
 	for failures := 0; ; {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-idle:
+			left := r.doze(limit)
+			if left == 0 {
+				return errIdle
+			}
+			idle = time.After(left)
+			continue
 		case <-instance.Done():
 			return ended(instance)
 		case <-next.C:

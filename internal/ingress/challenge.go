@@ -5,22 +5,21 @@ import (
 	"strings"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/usertoken"
 	"github.com/deputy-id/deputy/internal/wire"
 )
-
-const codeScope = "insufficient_scope" // also the word of RFC 6750
 
 // challenge returns what WWW-Authenticate says about a refusal (RFC 6750, section
 // 3; RFC 9728, section 5.1), or "" if no other token would help.
 func (h *Handler) challenge(q *request, status int, e *fault.Error) string {
-	if status != http.StatusUnauthorized && e.Code != codeScope && e.Code != "token_ambiguous" {
+	if status != http.StatusUnauthorized && e.Code != usertoken.CodeScope && e.Code != "token_ambiguous" {
 		return ""
 	}
 	params := []string{`Bearer realm="deputy"`}
 	switch e.Code {
 	case "token_missing":
 		// RFC 6750, section 3.1: no error for those who did not know that they need a token.
-	case codeScope:
+	case usertoken.CodeScope:
 		params = append(params, `error="insufficient_scope"`)
 	case "token_ambiguous":
 		params = append(params, `error="invalid_request"`)

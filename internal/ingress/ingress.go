@@ -11,6 +11,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/usertoken"
 	"github.com/deputy-id/deputy/internal/wire"
 )
 
@@ -28,15 +30,15 @@ import (
 type Fleet interface {
 	Lookup(w name.Workload) (agent.Agent, fleet.Status, error)
 	// Enter returns the status for one request, for whose time the agent is not
-	// replaced.
-	Enter(w name.Workload) (s fleet.Status, leave func(), err error)
+	// replaced; it waits for an agent that the call has to start.
+	Enter(ctx context.Context, w name.Workload) (s fleet.Status, leave func(), err error)
 }
 
-// Verifier checks a user's token against the issuer with a discovery URL.
-// [Issuers] is one.
+// Verifier checks a user's token against the issuer with a discovery URL;
+// [usertoken.Issuers] is one.
 type Verifier interface {
 	// Verify returns what a token says. One that proves nothing is a fault of kind Unauthenticated.
-	Verify(ctx context.Context, discoveryURL, token string) (Claims, error)
+	Verify(ctx context.Context, discoveryURL, token string) (usertoken.Claims, error)
 	// Issuer returns the name of the issuer.
 	Issuer(ctx context.Context, discoveryURL string) (string, error)
 }
@@ -47,10 +49,18 @@ type Keys interface {
 	Verify(ctx context.Context, w name.Workload, key secret.Text) (agent.Key, error)
 }
 
+// Calls knows who calls an agent with a call token (see [workload.CallType]):
+// another agent, for its user. Whoever may not is a fault of kind
+// Unauthenticated or Forbidden; as far as he is known, he is returned with it.
+type Calls interface {
+	Called(ctx context.Context, w name.Workload, token secret.Text) (name.Caller, error)
+}
+
 // Minter makes workload access tokens.
 type Minter interface {
-	// Mint returns a token with which w acts for u; for itself, if u is zero.
-	Mint(ctx context.Context, w name.Workload, u name.User) (secret.Text, error)
+	// Mint returns a token with which w acts for u; for itself, if u is zero. chain are the agents that called
+	// it, nearest first. For who is deleted or disabled the fault is of kind Unauthenticated.
+	Mint(ctx context.Context, w name.Workload, u name.User, chain []name.Workload) (secret.Text, error)
 }
 
 // Decision says whether a request was let in to an agent.
@@ -60,9 +70,12 @@ type Decision struct {
 	User     name.User // zero if the request did not prove one
 	Client   string    // client id in the token; "" as above
 	Key      agent.Key // zero if none was shown
-	Allowed  bool
-	Code     string // why not: the code of the answer
-	Reason   string // the same in words
+	// Agent is the agent that calls for User, and Chain are those that called it, nearest first; zero if none does.
+	Agent   name.Workload
+	Chain   []name.Workload
+	Allowed bool
+	Code    string // why not: the code of the answer
+	Reason  string // the same in words
 	// Unrecorded is how many refusals at this agent came before this one and were not recorded, because there
 	// were too many at once.
 	Unrecorded int
@@ -72,6 +85,8 @@ type Decision struct {
 // have the same: neither issuers nor subjects hold a NUL.
 func (d Decision) caller() string {
 	switch {
+	case !d.Agent.IsZero():
+		return "agent\x00" + d.Agent.String() + "\x00" + d.User.Issuer + "\x00" + d.User.Subject
 	case !d.User.IsZero():
 		return "user\x00" + d.User.Issuer + "\x00" + d.User.Subject
 	case d.Key.ID != "":
@@ -91,8 +106,10 @@ type Config struct {
 	Fleet    Fleet
 	Verifier Verifier
 	Keys     Keys
+	Calls    Calls
 	Minter   Minter
 	Recorder Recorder
+	Talk     Talk // nil: nobody logs in at the ingress
 	Log      *slog.Logger
 	// URL is where clients reach the ingress, without a slash at the end. A token
 	// whose audience is URL/agents/<pool>/<name> is meant for that agent.
@@ -188,6 +205,7 @@ type request struct {
 	payer   string // whom the request counts for
 	path    string // the agent's own
 	socket  bool   // the token came as a subprotocol of a WebSocket
+	browser bool   // the token is that of a browser's login here
 	mcp     string // the agent's own id of an MCP session; "" = none
 }
 
@@ -205,9 +223,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			slog.Duration("took", time.Since(began)))
 	}()
 	allow, protocol := q.route.serves()
+	if page, ok := q.route.page(); ok {
+		h.page(q, page, allow)
+		return
+	}
 	switch {
 	case q.route == nowhere:
-		h.refuse(q, fault.New(fault.NotFound, "route_not_found", "there is nothing here").WithFix("POST to /agents/<workload pool>/<agent>/invoke"))
+		h.refuse(q, notHere())
 	case !allow.has(r.Method):
 		h.wrongMethod(q, string(allow))
 	case q.route == routePing:
@@ -229,7 +251,7 @@ func (h *Handler) ping(q *request) {
 	switch {
 	case err != nil:
 		h.refuse(q, err)
-	case status.State == fleet.Ready:
+	case status.State == fleet.Ready, status.State == fleet.Idle:
 		wire.Write(q.out, http.StatusOK, map[string]string{"status": "Healthy"})
 	default:
 		wire.Write(q.out, http.StatusServiceUnavailable, map[string]string{"status": "Unhealthy"})
@@ -251,24 +273,24 @@ func (h *Handler) letIn(q *request, protocol agent.Protocol) (passage, bool) {
 		h.refuse(q, err)
 		return passage{}, false
 	}
-	status, finished, err := h.config.Fleet.Enter(q.workload)
-	if err != nil { // deleted in between
+	if err := h.enter(q); err != nil {
 		h.refuse(q, err)
 		return passage{}, false
 	}
-	if status.State != fleet.Ready {
-		finished()
-		h.notReady(q, status)
-		return passage{}, false
-	}
-	if err := h.enter(q); err != nil {
-		finished()
+	status, finished, err := h.config.Fleet.Enter(ctx, q.workload)
+	if err != nil { // deleted in between
+		h.leave(q)
 		h.refuse(q, err)
 		return passage{}, false
 	}
 	leave := func() {
 		h.leave(q)
 		finished()
+	}
+	if status.State != fleet.Ready {
+		leave()
+		h.notReady(q, status)
+		return passage{}, false
 	}
 	p, err := h.pass(q, decision)
 	if err != nil {
@@ -297,17 +319,26 @@ func (h *Handler) pass(q *request, d Decision) (passage, error) {
 		return passage{}, err
 	}
 	ctx := q.in.Context()
+	var chain []name.Workload
+	if !d.Agent.IsZero() {
+		chain = slices.Concat([]name.Workload{d.Agent}, d.Chain)
+	}
+	wat, err := h.config.Minter.Mint(ctx, q.workload, d.User, chain)
+	switch {
+	case err != nil && refusal(err): // the user, or the agent's own identity, was ended a moment ago
+		h.recordRefusal(ctx, d, err)
+		return passage{}, err
+	case err != nil:
+		h.config.Log.Error("no workload access token", "requestId", q.id, "err", err)
+		return passage{}, err
+	}
 	d.Allowed = true
 	if err := h.config.Recorder.Record(ctx, d); err != nil {
 		// No record, no entry.
 		h.config.Log.Error("invocation not recorded", "requestId", q.id, "err", err)
 		return passage{}, fault.Wrap(err, fault.Unavailable, "audit_unavailable", "the request cannot be recorded").WithFix("try again later")
 	}
-	wat, err := h.config.Minter.Mint(ctx, q.workload, d.User)
-	if err != nil {
-		h.config.Log.Error("no workload access token", "requestId", q.id, "err", err)
-	}
-	return passage{user: d.User, caller: d.caller(), wat: wat, body: body}, err
+	return passage{user: d.User, caller: d.caller(), wat: wat, body: body}, nil
 }
 
 // admit finds the agent and out who is calling, and whether he may.
@@ -315,6 +346,10 @@ func (h *Handler) admit(q *request, d *Decision) error {
 	a, _, missing := h.config.Fleet.Lookup(q.workload)
 	q.known, q.inbound = missing == nil, a.Definition.Inbound
 	shown, err := q.credential()
+	if err == nil && shown == "" {
+		shown, err = h.loggedIn(q)
+		q.browser = shown != ""
+	}
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/ingress"
 	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/usertoken"
 )
 
 // hands is a clock that a test moves.
@@ -289,7 +290,7 @@ func TestKeysOfTheIssuerAreKept(t *testing.T) {
 	clock, fetches, away := newClock(), &atomic.Int32{}, &atomic.Bool{}
 	w := newWorld(t, echo, func(c *ingress.Config) {
 		c.Limits.Rate, c.Limits.Burst = 1<<30, 1<<30
-		c.Verifier = &ingress.Issuers{Now: clock.now, Fetch: func(ctx context.Context, url string) ([]byte, error) {
+		c.Verifier = &usertoken.Issuers{Now: clock.now, Fetch: func(ctx context.Context, url string) ([]byte, error) {
 			fetches.Add(1)
 			if away.Load() {
 				return nil, errors.New("no route to host")

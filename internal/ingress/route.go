@@ -21,6 +21,10 @@ const (
 	routeCard     route = ".well-known/agent-card.json"
 	routeMCP      route = "mcp"
 	routeMetadata route = "oauth-protected-resource" // RFC 9728; not below the agent
+	routeTalk     route = "page"                     // the agent's address itself
+	routeLogin    route = route(PageLogin)
+	routeCallback route = route(PageCallback)
+	routeLogout   route = route(PageLogout)
 )
 
 // methods is the value of an Allow header.
@@ -40,8 +44,12 @@ func (r route) serves() (methods, agent.Protocol) {
 	switch r {
 	case routePing:
 		return "GET, HEAD", ""
-	case routeMetadata:
+	case routeMetadata, routeLogin, routeCallback:
 		return "GET", ""
+	case routeTalk:
+		return "GET, HEAD", ""
+	case routeLogout:
+		return "POST", ""
 	case routeInvoke:
 		return "POST", agent.Invoke
 	case routeSocket:
@@ -57,6 +65,18 @@ func (r route) serves() (methods, agent.Protocol) {
 	}
 }
 
+// page returns which of the agent's pages the route is, and whether it is one.
+func (r route) page() (Page, bool) {
+	switch r {
+	case routeTalk:
+		return PageTalk, true
+	case routeLogin, routeCallback, routeLogout:
+		return Page(r), true
+	default:
+		return "", false
+	}
+}
+
 const metadataPrefix = "/.well-known/" + string(routeMetadata)
 
 // find takes the path apart as the client wrote it. Nothing is cleaned or
@@ -66,11 +86,19 @@ func find(r *http.Request) (name.Workload, route) {
 	part := strings.SplitN(path, "/", 5)
 	if metadata {
 		part = append(part, string(routeMetadata))
+	} else if len(part) == 4 {
+		part = append(part, string(PageTalk))
 	}
 	if len(part) != 5 || part[0] != "" || part[1] != "agents" || metadata != (part[4] == string(routeMetadata)) {
 		return name.Workload{}, nowhere
 	}
 	w, at := name.Workload{Pool: part[2], Name: part[3]}, route(part[4])
+	switch part[4] {
+	case string(PageTalk):
+		at = routeTalk
+	case string(routeTalk):
+		at = nowhere
+	}
 	if allow, _ := at.serves(); allow == "" || name.Check("workload pool", w.Pool) != nil || name.Check("agent", w.Name) != nil {
 		return name.Workload{}, nowhere
 	}

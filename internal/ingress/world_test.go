@@ -25,6 +25,7 @@ import (
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/usertoken"
 )
 
 const (
@@ -46,6 +47,7 @@ type world struct {
 	recorder *journal
 	minter   *minter
 	keys     *keyring
+	calls    calls
 	log      *safeBuffer
 	config   ingress.Config
 	ingress  *httptest.Server
@@ -57,7 +59,7 @@ func newWorld(t testing.TB, agentHandler http.HandlerFunc, change func(*ingress.
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, key: key, recorder: &journal{}, minter: &minter{}, keys: &keyring{}, log: &safeBuffer{}}
+	w := &world{t: t, key: key, recorder: &journal{}, minter: &minter{}, keys: &keyring{}, calls: calls{goodCall: {Kind: name.Agent, Workload: front, User: zoe, Chain: []name.Workload{outer}}}, log: &safeBuffer{}}
 	w.issuer = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/.well-known/openid-configuration":
@@ -73,7 +75,7 @@ func newWorld(t testing.TB, agentHandler http.HandlerFunc, change func(*ingress.
 		DiscoveryURL: w.issuer.URL + "/.well-known/openid-configuration", AllowedClients: []string{"cli_web"},
 	}}
 	c := ingress.Config{
-		Fleet: w.fleet, Verifier: &ingress.Issuers{Fetch: fetch}, Keys: w.keys, Minter: w.minter, Recorder: w.recorder,
+		Fleet: w.fleet, Verifier: &usertoken.Issuers{Fetch: fetch}, Keys: w.keys, Calls: w.calls, Minter: w.minter, Recorder: w.recorder,
 		Log: slog.New(slog.NewJSONHandler(w.log, nil)), URL: publicURL,
 	}
 	if change != nil {
@@ -215,7 +217,7 @@ func (a *agents) Lookup(w name.Workload) (agent.Agent, fleet.Status, error) {
 	return agent.Agent{Pool: w.Pool, Name: w.Name, Definition: agent.Definition{Inbound: a.inbound, Paths: a.paths}}, a.status, nil
 }
 
-func (a *agents) Enter(w name.Workload) (fleet.Status, func(), error) {
+func (a *agents) Enter(_ context.Context, w name.Workload) (fleet.Status, func(), error) {
 	_, status, err := a.Lookup(w)
 	return status, func() {}, err
 }
@@ -288,10 +290,25 @@ func (m *minter) fail(err error) {
 	m.broken = err
 }
 
-func (m *minter) Mint(_ context.Context, w name.Workload, u name.User) (secret.Text, error) {
+func (m *minter) Mint(_ context.Context, w name.Workload, u name.User, chain []name.Workload) (secret.Text, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return secret.FromString(fmt.Sprintf("%s/%s/%s", wat, w, u.Subject)), m.broken
+	token := fmt.Sprintf("%s/%s/%s", wat, w, u.Subject)
+	for _, link := range chain {
+		token += "<" + link.String()
+	}
+	return secret.FromString(token), m.broken
+}
+
+// calls knows who calls with which call token.
+type calls map[string]name.Caller
+
+func (c calls) Called(_ context.Context, _ name.Workload, token secret.Text) (name.Caller, error) {
+	by, ok := c[token.RevealString()]
+	if !ok {
+		return name.Caller{Workload: front}, fault.New(fault.Unauthenticated, "token_signature", "the token's signature is wrong")
+	}
+	return by, nil
 }
 
 type safeBuffer struct {

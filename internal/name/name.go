@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/deputy-id/deputy/internal/fault"
 )
@@ -36,6 +37,17 @@ func Clip(s string, n int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// Printable makes a line of foreign text safe for a terminal: what cannot be
+// printed becomes U+FFFD.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return '\ufffd'
+	}, strings.ToValidUTF8(s, "\ufffd"))
 }
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
@@ -183,7 +195,8 @@ const (
 	System      CallerKind = "system"      // Deputy itself: start-up, sweepers, the runtime
 )
 
-// String names the caller for people: "operator root", "default/doc-agent for u@issuer".
+// String names the caller for people: "operator root", "default/doc-agent for u@issuer",
+// "default/doc-agent for u@issuer, called by default/front by default/outer".
 func (c Caller) String() string {
 	switch c.Kind {
 	case Operator:
@@ -192,7 +205,14 @@ func (c Caller) String() string {
 		if c.User.IsZero() {
 			return c.Workload.String()
 		}
-		return fmt.Sprintf("%s for %s", c.Workload, c.User)
+		who := fmt.Sprintf("%s for %s", c.Workload, c.User)
+		for i, link := range c.Chain {
+			if i == 0 {
+				who += ", called"
+			}
+			who += " by " + link.String()
+		}
+		return who
 	case Person:
 		return c.User.String()
 	case Client:

@@ -18,6 +18,7 @@ import (
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/workload"
+	"github.com/deputy-id/deputy/internal/workload/workloadtest"
 )
 
 // agent is one that acts for the world's user.
@@ -38,7 +39,7 @@ func (w *world) agent() *agent {
 	w.must(err)
 	signing, err := ring.Signing(w.t.Context(), keys.WorkloadTokens, jwt.ES256)
 	w.must(err)
-	return &agent{w, (&workload.Tokens{Issuer: w.URL, TrustDomain: "deputy.local", Keys: signing, Now: w.now}).Ready()}
+	return &agent{w, (&workload.Tokens{Issuer: w.URL, TrustDomain: "deputy.local", Keys: signing, Standings: workloadtest.NothingRevoked{}, Now: w.now}).Ready()}
 }
 
 // asked is the answer to a request for a credential.
@@ -55,7 +56,7 @@ type asked struct {
 func (a *agent) token() string {
 	a.w.t.Helper()
 	u := name.User{Issuer: a.w.issuer(), Subject: a.w.user.ID}
-	token, _, err := a.tokens.Mint(name.Workload{Pool: name.DefaultPool, Name: "doc"}, u, nil)
+	token, _, err := a.tokens.Mint(a.w.t.Context(), name.Workload{Pool: name.DefaultPool, Name: "doc"}, u, nil)
 	a.w.must(err)
 	return token.RevealString()
 }

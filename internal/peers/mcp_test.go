@@ -25,8 +25,8 @@ func TestMCP(t *testing.T) {
 	w := newWorld(t, jwt.ES256)
 	const agent = "/agents/default/tools"
 	c, _ := w.client(userpool.Public, func(c *userpool.Client) { c.Audiences = []string{w.Ingress + agent} })
-	w.deployTools(c)
-	second := *w
+	w.deploy("tools", "mcp-agent.mjs", c, "{mcp: }")
+	second := &world{Replica: w.Replica, t: w.t, pools: w.pools, guard: w.guard}
 	second.user = userpool.User{ID: "usr_lisi", Pool: pool, UserName: "lisi", PasswordHash: w.user.PasswordHash, CreatedAt: w.now()}
 	w.must(w.pools.CreateUser(t.Context(), w.permit(userpool.ActionCreateUser, second.user.Resource()), second.user))
 
@@ -46,9 +46,9 @@ func TestMCP(t *testing.T) {
 	}
 }
 
-// deployTools has the runtime run the official server as the agent tools, for
-// users of the client.
-func (w *world) deployTools(c userpool.Client) {
+// deploy has the runtime run a program of testdata/node as an agent, for users of
+// the client, that is reached by paths.
+func (w *world) deploy(agent, script string, c userpool.Client, paths string) {
 	w.t.Helper()
 	token, err := apiclient.ReadToken(filepath.Join(w.Dir, "operator.token"))
 	w.must(err)
@@ -56,17 +56,17 @@ func (w *world) deployTools(c userpool.Client) {
 	w.must(err)
 	// A copy: whoever runs an agent may write into its directory.
 	dir, from := w.t.TempDir(), testdata(w.t, "node")
-	program, err := os.ReadFile(filepath.Join(from, "mcp-agent.mjs"))
+	program, err := os.ReadFile(filepath.Join(from, script))
 	w.must(err)
-	w.must(os.WriteFile(filepath.Join(dir, "mcp-agent.mjs"), program, 0o700)) //nolint:gosec // a program is executable
+	w.must(os.WriteFile(filepath.Join(dir, script), program, 0o700)) //nolint:gosec // a program is executable
 	w.must(os.Symlink(filepath.Join(from, "node_modules"), filepath.Join(dir, "node_modules")))
 	ctx, cancel := context.WithTimeout(w.t.Context(), scriptTime)
 	defer cancel()
-	_, err = api.LaunchAgent(ctx, "default", dir, fmt.Sprintf("common: {agent_name: tools, entry_point: mcp-agent.mjs, launch_type: local}\n"+
+	_, err = api.LaunchAgent(ctx, "default", dir, fmt.Sprintf("common: {agent_name: %s, entry_point: %s, launch_type: local}\n"+
 		"launch_types: {local: {runtime_auth_type: custom_jwt, runtime_jwt_discovery_url: '%s/.well-known/openid-configuration', runtime_jwt_allowed_clients: [%s],"+
-		" runtime_jwt_required_scopes: [profile], runtime_paths: {mcp: }}}\n", w.issuer(), c.ID))
+		" runtime_jwt_required_scopes: [profile], runtime_paths: %s}}\n", agent, script, w.issuer(), c.ID, paths))
 	w.must(err)
-	_, err = api.AwaitAgent(ctx, "default", "tools", func(apiclient.Agent) {})
+	_, err = api.AwaitAgent(ctx, "default", agent, func(apiclient.Agent) {})
 	w.must(err)
 }
 

@@ -18,8 +18,9 @@ type Decision struct {
 	Reason  string
 }
 
-// agentActions are what a workload access token entitles to, in its own pool.
-var agentActions = []string{"credential.release", "credential.clear", "authorization.begin", "authorization.read", "grant.refresh"}
+// agentActions are what a workload does in its own pool: with a workload access token, or to get one.
+var agentActions = []string{"credential.release", "credential.clear", "authorization.begin", "authorization.read", "grant.refresh",
+	"workload-token.issue", "call-token.issue", "launch.bind", "agent.invoke"}
 
 // personActions are what a person does about himself in a browser.
 var personActions = []string{"authorization.open", "authorization.decide", "authorization.exchange", "authorization.finish",

@@ -99,6 +99,10 @@ type Store interface {
 	// UpdateProvider replaces the provider whose version is v.Version-1, else it
 	// returns a fault of kind Conflict. It needs a permit for ActionUpdate.
 	UpdateProvider(ctx context.Context, p guard.Permit, v Provider) error
+	// MoveProvider is UpdateProvider for a provider that is to speak to another third
+	// party than before. While there are grants, or tokens to be revoked, it returns
+	// the fault of [HasGrants].
+	MoveProvider(ctx context.Context, p guard.Permit, v Provider) error
 	// DeleteProvider also deletes the grants and delegations of the provider, and
 	// keeps it as a former one until all their tokens are revoked and the client, if
 	// Deputy registered one, is deleted. It needs a permit for ActionDelete.

@@ -140,12 +140,24 @@ func (r *Registry) Update(ctx context.Context, c name.Caller, pool, providerName
 		defer s.ClientSecret.Clear()
 	}
 	s.Type, s.Flow = cmp.Or(s.Type, v.Type), cmp.Or(s.Flow, v.Flow)
+	was := v
 	v.Version++
 	v.Updated = r.Now().UTC()
 	if err := r.apply(ctx, &v, s); err != nil {
 		return Provider{}, err
 	}
-	return v, r.Store.UpdateProvider(ctx, p.With(providerName, v.Scopes, v.detail()), v)
+	p = p.With(providerName, v.Scopes, v.detail())
+	moves, err := r.moves(was, v)
+	switch {
+	case err != nil:
+		return Provider{}, err
+	case !moves:
+		return v, r.Store.UpdateProvider(ctx, p, v)
+	case !s.newSecret && !s.ClientSecret.Empty() && !v.Registered():
+		return Provider{}, secretNeeded(v)
+	default:
+		return v, r.Store.MoveProvider(ctx, p, v)
+	}
 }
 
 // apply validates s and writes it into v, whose identity and version are set.
@@ -257,15 +269,21 @@ func (r *Registry) DialectOf(ctx context.Context, p guard.Permit, pool, provider
 	return r.dialect(ctx, p, v)
 }
 
+// entry returns what is known of v's third party, and where it is.
+func (r *Registry) entry(v Provider) (vendor.Entry, error) {
+	entry, err := r.Catalogue.Lookup(v.Vendor)
+	if err != nil {
+		return vendor.Entry{}, err
+	}
+	return entry.With(v.Options.endpoints(v.Endpoints))
+}
+
 func (r *Registry) dialect(ctx context.Context, p guard.Permit, v Provider) (Dialect, error) {
 	if v.Type != TypeOAuth2 {
 		return Dialect{}, fault.New(fault.Invalid, "provider_type_wrong", "credential provider %q is of type %s, and this is for %s", v.Name, v.Type, TypeOAuth2)
 	}
-	entry, err := r.Catalogue.Lookup(v.Vendor)
+	entry, err := r.entry(v)
 	if err != nil {
-		return Dialect{}, err
-	}
-	if entry, err = entry.With(v.Options.endpoints(v.Endpoints)); err != nil {
 		return Dialect{}, err
 	}
 	if m := v.Options.MCP; m != nil {

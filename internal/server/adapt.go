@@ -77,8 +77,8 @@ func (r revoker) Supersedes(ctx context.Context, p guard.Permit, v vault.Revocat
 type minter struct{ tokens *workload.Tokens }
 
 // Mint implements ingress.Minter.
-func (m minter) Mint(_ context.Context, w name.Workload, u name.User) (secret.Text, error) {
-	token, _, err := m.tokens.Mint(w, u, nil)
+func (m minter) Mint(ctx context.Context, w name.Workload, u name.User, chain []name.Workload) (secret.Text, error) {
+	token, _, err := m.tokens.Mint(ctx, w, u, chain)
 	return token, err
 }
 
@@ -97,6 +97,8 @@ func (r recorder) Record(ctx context.Context, d ingress.Decision) error {
 	c, action := name.Caller{}, actionInvoke
 	detail := map[string]string{"protocol": string(d.Protocol)}
 	switch {
+	case !d.Agent.IsZero():
+		c = name.Caller{Kind: name.Agent, Workload: d.Agent, Chain: d.Chain, User: d.User}
 	case d.Key.ID != "":
 		c = name.Caller{Kind: name.Client, Client: d.Key.ID, User: d.User}
 		detail["key"] = d.Key.Name

@@ -32,6 +32,9 @@ func playAgent() error {
 			hold(w, until)
 			return
 		}
+		if line := r.Header.Get("X-Say"); line != "" {
+			fmt.Fprintln(os.Stderr, line)
+		}
 		launch, err := os.ReadFile(os.Getenv("DEPUTY_WORKLOAD_TOKEN_FILE"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -100,9 +103,13 @@ func (w *world) deployFor(ways, agent, dir, entry string, env map[string]string)
 	w.t.Helper()
 	variables, err := json.Marshal(env) // JSON is YAML
 	must(w.t, err)
-	definition := fmt.Sprintf("common: {agent_name: %s, entry_point: %s, language: Python, launch_type: local}\n"+
+	language := "Python"
+	if filepath.Ext(entry) == ".go" {
+		language = "Golang"
+	}
+	definition := fmt.Sprintf("common: {agent_name: %s, entry_point: %s, language: %s, launch_type: local}\n"+
 		"launch_types: {local: {runtime_auth_type: %s, runtime_jwt_discovery_url: '%s/.well-known/openid-configuration', runtime_jwt_allowed_clients: [%s], runtime_envs: %s}}\n",
-		agent, entry, ways, w.issuer(), w.client, variables)
+		agent, entry, language, ways, w.issuer(), w.client, variables)
 	body, err := json.Marshal(map[string]string{"directory": dir, "definition": definition})
 	must(w.t, err)
 	w.make("/workload-pools/default/agents", string(body), nil)

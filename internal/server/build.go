@@ -21,11 +21,12 @@ import (
 	"github.com/deputy-id/deputy/internal/callback"
 	"github.com/deputy-id/deputy/internal/consent"
 	"github.com/deputy-id/deputy/internal/discovery"
+	"github.com/deputy-id/deputy/internal/exchange"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/fleet"
-	"github.com/deputy-id/deputy/internal/fleet/process"
+	"github.com/deputy-id/deputy/internal/fleet/kubernetes"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/idppage"
 	"github.com/deputy-id/deputy/internal/ingress"
@@ -49,6 +50,7 @@ import (
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/usertoken"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 	"github.com/deputy-id/deputy/internal/workload"
@@ -59,9 +61,11 @@ type Server struct {
 	config   Config
 	closers  []func() // run in reverse order
 	identity http.Handler
-	ingress  http.Handler     // nil if the runtime is off
-	gate     *ingress.Handler // within ingress
-	fleet    *fleet.Fleet     // nil if the runtime is off
+	ingress  http.Handler       // nil if the runtime is off
+	gate     *ingress.Handler   // within ingress
+	fleet    *fleet.Fleet       // nil if the runtime is off
+	cluster  *kubernetes.Driver // nil if agents are not on one
+	agents   agent.Store
 	guard    *guard.Guard
 	keeper   keeper
 	recovery *recovery.Recovery
@@ -175,7 +179,7 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Now: c.Now}).Ready()
+	tokens := (&workload.Tokens{Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: watKeys, Standings: store.Standings{DB: db, PublicURL: c.PublicURL}, Now: c.Now}).Ready()
 
 	// Credentials: what may be given to whom.
 	catalogue, err := vendors(c.Vendors)
@@ -215,21 +219,39 @@ func (s *Server) build(ctx context.Context) error {
 	}
 
 	// The runtime: agents and the way in to them.
-	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
+	s.agents = store.Agents{DB: db}
+	agents := &agent.Registry{Store: s.agents, Guard: s.guard, Now: c.Now}
 	agentKeys := &agent.Keys{Store: store.Agents{DB: db}, Guard: s.guard, Barred: barred(c.PublicURL, pools), Now: c.Now}
 	launchKeys, err := ring.Signing(ctx, keys.LaunchTokens, jwt.ES256)
 	if err != nil {
 		return err
 	}
+	replica, err := replicaID(c.Data)
+	if err != nil {
+		return err
+	}
+	running := &workload.Launches{Store: store.Launches{DB: db}, Guard: s.guard, Owner: replica, Now: c.Now}
 	launches, err := attest.NewLaunches(attest.LaunchesConfig{
 		Issuer: c.PublicURL, TrustDomain: c.TrustDomain, Keys: launchKeys, Now: c.Now,
-		Live: func(id string) bool { return s.fleet != nil && s.fleet.Live(id) },
+		Live: func(ctx context.Context, id string) (bool, error) {
+			if s.fleet != nil && s.fleet.Live(id) {
+				return true, nil
+			}
+			return running.Elsewhere(ctx, id)
+		},
 	})
 	if err != nil {
 		return err
 	}
+	in, err := s.reach()
+	if err != nil {
+		return err
+	}
+	exchanger := &exchange.Exchange{
+		Workloads: workloads.Store, Agents: agents.Store, Tokens: tokens, Verifier: &usertoken.Issuers{Fetch: in.Fetch, Now: c.Now}, Binder: running, IngressURL: c.IngressURL, Guard: s.guard,
+	}
 	if c.IngressListen != "" {
-		if err := s.buildRuntime(launches, agents, agentKeys, tokens); err != nil {
+		if err := s.buildRuntime(launches, running, agents, agentKeys, in, exchanger, catalogue); err != nil {
 			return err
 		}
 	}
@@ -259,7 +281,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&callback.Handler{Flow: flow, Keys: providers, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Codes: catalogue.CodeParams(), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
-		Operators: operators, Tokens: tokens, Launches: launches,
+		Operators: operators, Tokens: tokens, Attestors: []attest.Attestor{launches}, Exchange: exchanger,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Passwords: passwords, Factors: factors,
 		Roster: people, Provisioning: pools, Mail: c.SMTPURL != "",
 		Clients: pools, Registrations: pools,
@@ -267,7 +289,7 @@ func (s *Server) build(ctx context.Context) error {
 		Keys:      ring,
 		Workloads: workloads, Providers: providers, Trials: trials, Webhooks: webhooks,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
-		Agents: agents, AgentKeys: agentKeys, Fleet: s.fleet,
+		Agents: agents, AgentKeys: agentKeys, Fleet: s.fleet, Objects: s.objects(),
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
 	s.identity = access(log, boundBody(bodyTimeout, mux))
@@ -301,29 +323,42 @@ func firstStart(ctx context.Context, c Config, workloads *workload.Registry, ope
 	return nil
 }
 
-// buildRuntime makes the fleet and the ingress.
-func (s *Server) buildRuntime(launches *attest.Launches, agents *agent.Registry, agentKeys *agent.Keys, tokens *workload.Tokens) error {
+// reach makes the way to users' issuers: to our own pools where they are, to those
+// of others like to any third party.
+func (s *Server) reach() (*outbound.Client, error) {
 	c := s.config
-	s.fleet = fleet.New(fleet.Config{
-		Store: agents.Store, Driver: &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}, Launches: launches,
-		URL: c.PublicURL, TrustDomain: c.TrustDomain, Dir: filepath.Join(c.Data, "launch"), Log: c.Logger, Now: c.Now,
-	})
-	// Discovery documents and keys of users' tokens: our own pools are reached where they are, the
-	// issuers of others like any third party.
 	own, err := hostPort(c.PublicURL)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	in, err := outbound.New(outbound.Config{Allow: append([]string{own}, c.AllowOutbound...), UserAgent: "deputy/" + c.Version, Log: c.Logger})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.onClose(in.Close)
+	return in, nil
+}
+
+// buildRuntime makes the fleet and the ingress.
+func (s *Server) buildRuntime(launches *attest.Launches, running *workload.Launches, agents *agent.Registry, agentKeys *agent.Keys, in *outbound.Client, exchanger *exchange.Exchange, catalogue vendor.Catalogue) error {
+	c := s.config
+	config := fleet.Config{
+		Store: agents.Store, Launches: launches, Register: running,
+		URL: c.PublicURL, TrustDomain: c.TrustDomain, Dir: filepath.Join(c.Data, "launch"), Log: c.Logger, Now: c.Now,
+	}
+	if err := s.chooseDriver(&config); err != nil {
+		return err
+	}
+	s.fleet = fleet.New(config)
+	desk, assets, err := newDesk(c, catalogue, in)
+	if err != nil {
+		return err
+	}
 	s.gate = ingress.New(ingress.Config{
-		Fleet: s.fleet, Verifier: &ingress.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Minter: minter{tokens}, Recorder: recorder{s.guard}, Log: c.Logger,
-		URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
+		Talk: desk, Fleet: s.fleet, Verifier: &usertoken.Issuers{Fetch: in.Fetch, Now: c.Now}, Keys: agentKeys, Calls: exchanger, Minter: minter{exchanger.Tokens},
+		Recorder: recorder{s.guard}, Log: c.Logger, URL: c.IngressURL, Now: c.Now, Limits: c.IngressLimits,
 	})
-	s.ingress = access(c.Logger, s.gate)
+	s.ingress = access(c.Logger, withAssets(assets, s.gate))
 	return nil
 }
 

@@ -180,7 +180,7 @@ func (s *scene) hostileBearers() []hostile {
 		{"of an agent, to administer", s.rest("GET", "/user-pools", &s.a, ""), 403, "operator_needed", ""},
 		{"of a user, to administer", s.rest("GET", "/user-pools", &s.user, ""), 401, "operator_token_unknown", ""},
 		{"an operator's, invented", s.rest("GET", "/user-pools", text("dop_00000000000000000000000000"), ""), 401, "operator_token_unknown", ""},
-		{"of an agent, for another", s.rest("POST", "/workload-tokens", &s.a, "{}"), 401, "token_type", ""},
+		{"of an agent, for another", s.rest("POST", "/workload-tokens", &s.a, "{}"), 401, "proof_unknown", ""},
 		{"of a launch that is not", s.rest("POST", "/workload-tokens", &launch, "{}"), 401, "launch_ended", ""},
 		{"nobody's whoami", s.rest("GET", "/whoami", text(""), ""), 401, "token_missing", ""},
 	}
@@ -200,7 +200,7 @@ func (s *scene) hostileCredentials() []hostile {
 	}
 	return []hostile{
 		{"for nobody", of(&self, "feishu_oauth"), 403, "user_required", ""},
-		{"of an agent that is gone", of(&gone, "feishu_oauth"), 404, "workload_not_found", ""},
+		{"of an agent that is gone", of(&gone, "feishu_oauth"), 401, "workload_gone", ""},
 		{"another pool's provider", of(&s.a, "of_other"), 404, "provider_not_found", ""},
 		{"from another pool", of(&elsewhere, "feishu_oauth"), 404, "provider_not_found", ""},
 		{"a slip of the pen", of(&s.a, "feishu-oauth"), 404, "provider_not_found", "did you mean feishu_oauth?"},

@@ -90,8 +90,8 @@ func (p *play) deletePerson(t *rapid.T) {
 	}
 	p.ending(t, func(h holding) bool { return h.User.Subject == former }, func() { p.do("DELETE", p.userPath(who)) })
 	for agent, token := range tokens {
-		if got := p.w.ask(token, "feishu_oauth"); got.Status == "ready" {
-			t.Fatalf("%s got a credential of a %s who is gone", agent, who)
+		if got := p.w.api("POST", "/credentials", token, `{"provider":"feishu_oauth"}`); got.status != http.StatusUnauthorized {
+			t.Fatalf("%s acts for a %s who is gone: %d %s", agent, who, got.status, got.body)
 		}
 		delete(p.allowed, pair{agent, who})
 	}
@@ -103,7 +103,7 @@ func (p *play) deletePerson(t *rapid.T) {
 }
 
 // disablePerson disables a person for a while. His browser is nobody's then, and
-// he cannot log in; what he granted before is left as it is.
+// he cannot log in, and no agent acts for him; what he granted before is left as it is.
 func (p *play) disablePerson(t *rapid.T) {
 	who := rapid.SampledFrom(everybody).Draw(t, "person")
 	disable := func(yes bool) {
@@ -112,6 +112,11 @@ func (p *play) disablePerson(t *rapid.T) {
 		}
 	}
 	p.ending(t, func(holding) bool { return false }, func() { disable(true) })
+	for _, agent := range p.agents {
+		if got := p.w.api("POST", "/credentials", p.token(pair{agent, who}), `{"provider":"feishu_oauth"}`); got.status != http.StatusUnauthorized {
+			t.Fatalf("%s acts for a %s who is disabled: %d %s", agent, who, got.status, got.body)
+		}
+	}
 	p.nobody(t, who)
 	again := p.w.person(who)
 	action, form := again.fill(again.get("/userpool/people/login"), "username", "username", who, "password", password)

@@ -2,11 +2,15 @@ package server
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/spool"
 )
 
 // lockData makes this process the only one that uses the data directory. The
@@ -26,4 +30,19 @@ func lockData(dir string) (unlock func(), err error) {
 		return nil, fault.Wrap(err, fault.Unavailable, "data_unlockable", "the data directory %s cannot be locked", dir).WithSource("--data")
 	}
 	return func() { _ = f.Close() }, nil // closing ends the lock; nothing was written
+}
+
+// replicaID returns who serves from a data directory, the same after each start,
+// whatever its machine is called.
+func replicaID(dir string) (string, error) {
+	path := filepath.Join(dir, "replica")
+	id, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		id = []byte(name.NewID("replica"))
+		err = spool.Replace(path, id)
+	}
+	if err != nil {
+		return "", fault.Wrap(err, fault.Unavailable, "data_unwritable", "the replica's name in %s can be neither read nor written", path).WithSource("--data")
+	}
+	return strings.TrimSpace(name.Clip(string(id), 100)), nil
 }

@@ -130,7 +130,7 @@ func newTrustingWorld(t *testing.T) (*world, *trusting) {
 func TestMachines(t *testing.T) {
 	w, p := newTrustingWorld(t)
 	p.provider("api", `"clientSecret":"machine-secret","flow":"M2M","scopes":["a","b"],"audience":"the-api","resource":"https://api.example/"`)
-	self, _, err := w.tokens(w.clock.now).Mint(name.Workload{Pool: "default", Name: "a"}, name.User{}, nil)
+	self, _, err := w.tokens(w.clock.now).Mint(t.Context(), name.Workload{Pool: "default", Name: "a"}, name.User{}, nil)
 	must(t, err)
 	p.calls = 0
 	first := w.ask(self.RevealString(), "api")
@@ -189,17 +189,20 @@ func TestOnBehalfOf(t *testing.T) {
 		}
 	}
 	// Nobody is asserted whom the agent does not act for, or who is gone.
-	self, _, err := w.tokens(w.clock.now).Mint(name.Workload{Pool: "default", Name: "a"}, name.User{}, nil)
+	self, _, err := w.tokens(w.clock.now).Mint(t.Context(), name.Workload{Pool: "default", Name: "a"}, name.User{}, nil)
 	must(t, err)
-	stranger, _, err := w.tokens(w.clock.now).Mint(name.Workload{Pool: "default", Name: "a"}, name.User{Issuer: "https://login.other.example", Subject: w.subject["lisi"]}, nil)
+	stranger, _, err := w.tokens(w.clock.now).Mint(t.Context(), name.Workload{Pool: "default", Name: "a"}, name.User{Issuer: "https://login.other.example", Subject: w.subject["lisi"]}, nil)
 	must(t, err)
 	lisi := w.wat("b", "lisi")
 	if got := w.api("PATCH", "/user-pools/people/users/"+w.subject["lisi"], w.operator, `{"disabled":true}`); got.status != http.StatusOK {
 		t.Fatalf("disable: %d %s", got.status, got.body)
 	}
-	for token, code := range map[string]string{self.RevealString(): "user_required", stranger.RevealString(): "user_not_asserted", lisi: "user_not_asserted"} {
-		if got := w.api("POST", "/credentials", token, `{"provider":"jwt-bearer"}`); got.status != http.StatusForbidden || !strings.Contains(got.body, code) {
-			t.Errorf("got %d %s, want %s", got.status, got.body, code)
+	for token, want := range map[string]struct {
+		status int
+		code   string
+	}{self.RevealString(): {403, "user_required"}, stranger.RevealString(): {403, "user_not_asserted"}, lisi: {401, "user_gone"}} {
+		if got := w.api("POST", "/credentials", token, `{"provider":"jwt-bearer"}`); got.status != want.status || !strings.Contains(got.body, want.code) {
+			t.Errorf("got %d %s, want %v", got.status, got.body, want)
 		}
 	}
 	// A third party that does not trust the issuer: what is wrong is said, and nothing is kept.

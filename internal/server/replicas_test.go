@@ -191,6 +191,15 @@ func TestReplicas(t *testing.T) {
 			t.Errorf("at %s: %s", r.direct, got.Status)
 		}
 	}
+	// What is revoked at one is refused at the other, at once and although it was used there a moment ago.
+	sendTo(first)
+	if got := w.api("POST", "/workload-pools/default/workloads/a/revoke-tokens", w.operator, ""); got.status != http.StatusNoContent {
+		t.Fatalf("revoke: %d %s", got.status, got.body)
+	}
+	sendTo(other)
+	if got := w.api("GET", "/whoami", token, ""); got.status != http.StatusUnauthorized || code(got) != "token_revoked" {
+		t.Errorf("revoked at the other replica: %d %s", got.status, got.body)
+	}
 	// What one replica makes, the other can open; the audit chain is one.
 	w.make("/workload-pools", `{"name":"later"}`, nil)
 	if got := w.api("GET", "/audit/verify", w.operator, ""); !strings.Contains(got.body, `"ok":true`) {

@@ -54,8 +54,8 @@ func TestWhoeverGoesLeavesNoGrantBehind(t *testing.T) {
 		}
 	}
 	remove("/user-pools/people/users/" + w.subject["zhangsan"])
-	if got := w.ask(a, "feishu_oauth"); got.Status != "authorization_required" {
-		t.Errorf("the grant of a user who is gone: %s", got.Status)
+	if got := w.api("POST", "/credentials", a, `{"provider":"feishu_oauth"}`); got.status != http.StatusUnauthorized {
+		t.Errorf("the grant of a user who is gone: %d %s", got.status, got.body)
 	}
 	if got := w.ask(w.wat("a", "lisi"), "feishu_oauth"); got.Status != "ready" {
 		t.Errorf("the grant of another user: %s", got.Status)

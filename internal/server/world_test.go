@@ -27,6 +27,7 @@ import (
 	"github.com/deputy-id/deputy/internal/server/servertest"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/workload"
+	"github.com/deputy-id/deputy/internal/workload/workloadtest"
 	"github.com/deputy-id/deputy/sandbox/feishu"
 )
 
@@ -226,7 +227,7 @@ func (w *world) wat(agent, who string) string {
 // tokens mints as the server does.
 func (w *world) tokens(now func() time.Time) *workload.Tokens {
 	w.t.Helper()
-	return (&workload.Tokens{Issuer: w.url, TrustDomain: "deputy.local", Keys: w.signing(keys.WorkloadTokens), Now: now}).Ready()
+	return (&workload.Tokens{Issuer: w.url, TrustDomain: "deputy.local", Keys: w.signing(keys.WorkloadTokens), Standings: workloadtest.NothingRevoked{}, Now: now}).Ready()
 }
 
 func (w *world) mint(tokens *workload.Tokens, agent name.Workload, who string) string {
@@ -235,7 +236,7 @@ func (w *world) mint(tokens *workload.Tokens, agent name.Workload, who string) s
 	if who != "" {
 		u = w.user(who)
 	}
-	token, _, err := tokens.Mint(agent, u, nil)
+	token, _, err := tokens.Mint(w.t.Context(), agent, u, nil)
 	must(w.t, err)
 	return token.RevealString()
 }

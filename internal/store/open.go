@@ -42,11 +42,13 @@ type DB struct {
 	appendOne, appendMany *sql.Stmt
 	findCredential        *sql.Stmt
 	findDelegated         *sql.Stmt
+	findStanding          *sql.Stmt
 
 	// What is asked for with every request; nil on PostgreSQL.
 	delegated *remembered[delegatedKey, delegated]
 	pools     *remembered[string, userpool.Pool]
 	clients   *remembered[clientKey, userpool.Client]
+	standings *remembered[standingKey, time.Time]
 }
 
 // opTimeout bounds a transaction on PostgreSQL: one that takes longer is stuck.
@@ -90,6 +92,7 @@ func OpenSQLite(ctx context.Context, dir string) (*DB, error) {
 	db.delegated = newRemembered(10_000, func(_ delegatedKey, d delegated) string { return d.grant.ID })                   // about 10 MB
 	db.pools = newRemembered(100, func(pool string, _ userpool.Pool) string { return pool })                               // at most 13 MB, if each has a logo
 	db.clients = newRemembered(10_000, func(k clientKey, _ userpool.Client) string { return clientSubject(k.pool, k.id) }) // about 20 MB
+	db.standings = newRemembered(10_000, func(k standingKey, _ time.Time) string { return k.subject })                     // about 4 MB
 	db.group.commit = db.commitGroup
 	return db.prepare(ctx, goose.DialectSQLite3)
 }
@@ -125,6 +128,7 @@ func (db *DB) prepare(ctx context.Context, dialect goose.Dialect) (*DB, error) {
 		{db.write, &db.appendMany, appendText(appendChunk)},
 		{db.read, &db.findCredential, findCredentialText},
 		{db.read, &db.findDelegated, findDelegatedText},
+		{db.read, &db.findStanding, findStandingText},
 	} {
 		if err == nil {
 			*s.stmt, err = s.on.PrepareContext(ctx, s.text)

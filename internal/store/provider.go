@@ -47,15 +47,38 @@ func settingsJSON(v provider.Provider) (endpoints, options string, err error) {
 
 // UpdateProvider implements [provider.Store].
 func (s Providers) UpdateProvider(ctx context.Context, p guard.Permit, v provider.Provider) error {
+	return s.update(ctx, p, v, func(context.Context, *txn) error { return nil })
+}
+
+// MoveProvider implements [provider.Store].
+func (s Providers) MoveProvider(ctx context.Context, p guard.Permit, v provider.Provider) error {
+	return s.update(ctx, p, v, func(ctx context.Context, tx *txn) error {
+		var tokens int64
+		err := row(ctx, tx, nil, func(sc scanner) error { return sc.Scan(&tokens) },
+			`SELECT (SELECT COUNT(*) FROM grants WHERE pool = $1 AND provider = $2) + (SELECT COUNT(*) FROM revocations WHERE provider_id = $3)`, v.Pool, v.Name, v.ID)
+		if err == nil && tokens > 0 {
+			return provider.HasGrants(v)
+		}
+		return err
+	})
+}
+
+// update replaces the provider if, in the same transaction, check agrees after the
+// row is locked, so that no grant of the version before can come in between.
+func (s Providers) update(ctx context.Context, p guard.Permit, v provider.Provider, check func(context.Context, *txn) error) error {
 	endpoints, options, err := settingsJSON(v)
 	if err != nil {
 		return err
 	}
 	return s.DB.change(ctx, p, provider.ActionUpdate, provider.Resource(v.Pool, v.Name), func(ctx context.Context, tx *txn) error {
-		return must(ctx, tx, fault.New(fault.Conflict, "provider_changed", "credential provider %q was changed or deleted in between", v.Name).WithFix("read it again and repeat the change"),
+		err := must(ctx, tx, fault.New(fault.Conflict, "provider_changed", "credential provider %q was changed or deleted in between", v.Name).WithFix("read it again and repeat the change"),
 			`UPDATE providers SET vendor = $1, client_id = $2, sealed_secret = $3, scopes = $4, endpoints = $5, options = $6, version = $7, updated = $8
 			 WHERE pool = $9 AND name = $10 AND id = $11 AND version = $12`,
 			v.Vendor, v.ClientID, v.SealedSecret, v.Scopes.String(), endpoints, options, v.Version, ms(v.Updated), v.Pool, v.Name, v.ID, v.Version-1)
+		if err != nil {
+			return err
+		}
+		return check(ctx, tx)
 	})
 }
 

@@ -105,7 +105,7 @@ type stale struct {
 
 // staleAnswers is that for each question. What a transaction undoes again is
 // read once more in vain.
-type staleAnswers struct{ grants, pools, clients stale }
+type staleAnswers struct{ grants, pools, clients, standings stale }
 
 // regrant says that tx changes grants, or what is delegated of them.
 func (tx *txn) regrant(ids ...string) { tx.stale.grants.some = append(tx.stale.grants.some, ids...) }
@@ -114,8 +114,12 @@ func (tx *txn) regrant(ids ...string) { tx.stale.grants.some = append(tx.stale.g
 // be less.
 func (tx *txn) touch(action guard.Action, r guard.Resource) {
 	switch r.Kind {
-	case "authorization", "datakey", "delegation", "grant", "user": // grants, which say so themselves
-	case "code", "consent", "device", "factor", "factors", "family", "group", "idplogin", "letter", "login", "proof", "pushed", "session", "trial": // none of them
+	case "authorization", "datakey", "delegation", "grant": // grants, which say so themselves
+	case "user":
+		tx.stale.standings.some = append(tx.stale.standings.some, userSubject(r.Pool, r.ID))
+	case "user-tokens":
+		tx.stale.standings.all = true
+	case "code", "consent", "device", "factor", "factors", "family", "group", "idplogin", "launch", "letter", "login", "proof", "pushed", "session", "trial": // none of them
 	case "client":
 		if action != userpool.ActionUseAssertion {
 			tx.stale.clients.some = append(tx.stale.clients.some, clientSubject(r.Pool, r.ID))
@@ -125,7 +129,7 @@ func (tx *txn) touch(action guard.Action, r guard.Resource) {
 			tx.stale.grants.all = true
 		}
 	default:
-		tx.stale.grants.all, tx.stale.pools.all, tx.stale.clients.all = true, true, true
+		tx.stale.grants.all, tx.stale.pools.all, tx.stale.clients.all, tx.stale.standings.all = true, true, true, true
 	}
 }
 
@@ -136,10 +140,12 @@ func (db *DB) commit(tx *txn) error {
 	db.delegated.begin(tx.stale.grants)
 	db.pools.begin(tx.stale.pools)
 	db.clients.begin(tx.stale.clients)
+	db.standings.begin(tx.stale.standings)
 	defer func() {
 		db.delegated.end(tx.stale.grants)
 		db.pools.end(tx.stale.pools)
 		db.clients.end(tx.stale.clients)
+		db.standings.end(tx.stale.standings)
 	}()
 	return tx.Commit()
 }

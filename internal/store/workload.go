@@ -49,34 +49,43 @@ func (s Workloads) CreateWorkload(ctx context.Context, p guard.Permit, w workloa
 		if err := lockPool(ctx, tx, w.Identity.Pool); err != nil {
 			return err
 		}
-		urls, err := toJSON(w.ReturnURLs)
+		urls, trust, err := workloadJSON(w.Settings)
 		if err != nil {
 			return err
 		}
 		return must(ctx, tx, fault.New(fault.Conflict, "workload_exists", "there is a workload %q in pool %q already", w.Identity.Name, w.Identity.Pool),
-			`INSERT INTO workloads (pool, name, description, return_urls, version, created) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-			w.Identity.Pool, w.Identity.Name, w.Description, urls, w.Version, ms(w.Created))
+			`INSERT INTO workloads (`+workloadColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+			w.Identity.Pool, w.Identity.Name, w.Description, urls, w.Disabled, trust, w.Version, ms(w.Created))
 	})
 }
 
 // UpdateWorkload implements [workload.Store].
 func (s Workloads) UpdateWorkload(ctx context.Context, p guard.Permit, w workload.Workload) error {
 	return s.DB.change(ctx, p, workload.ActionUpdate, workload.Resource(w.Identity), func(ctx context.Context, tx *txn) error {
-		urls, err := toJSON(w.ReturnURLs)
+		urls, trust, err := workloadJSON(w.Settings)
 		if err != nil {
 			return err
 		}
 		return must(ctx, tx, fault.New(fault.Conflict, "workload_changed", "the workload %q was changed in between", w.Identity.Name).WithFix("read it again, then change it"),
-			`UPDATE workloads SET description = $1, return_urls = $2, version = $3 WHERE pool = $4 AND name = $5 AND version = $6`,
-			w.Description, urls, w.Version, w.Identity.Pool, w.Identity.Name, w.Version-1)
+			`UPDATE workloads SET description = $1, return_urls = $2, disabled = $3, trust = $4, version = $5 WHERE pool = $6 AND name = $7 AND version = $8`,
+			w.Description, urls, w.Disabled, trust, w.Version, w.Identity.Pool, w.Identity.Name, w.Version-1)
 	})
 }
 
-const workloadColumns = `pool, name, description, return_urls, version, created`
+const workloadColumns = `pool, name, description, return_urls, disabled, trust, version, created`
+
+// workloadJSON returns what of s is stored as JSON.
+func workloadJSON(s workload.Settings) (urls, trust string, err error) {
+	if urls, err = toJSON(s.ReturnURLs); err != nil {
+		return "", "", err
+	}
+	trust, err = toJSON(s.Trust)
+	return urls, trust, err
+}
 
 func workloadFrom(sc scanner) (workload.Workload, error) {
 	var w workload.Workload
-	err := sc.Scan(&w.Identity.Pool, &w.Identity.Name, &w.Description, jsonText{&w.ReturnURLs}, &w.Version, timeMS{&w.Created})
+	err := sc.Scan(&w.Identity.Pool, &w.Identity.Name, &w.Description, jsonText{&w.ReturnURLs}, &w.Disabled, jsonText{&w.Trust}, &w.Version, timeMS{&w.Created})
 	return w, err
 }
 

@@ -18,7 +18,7 @@ func FuzzVerify(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	tok := (&workload.Tokens{Issuer: issuer, TrustDomain: "deputy.local", Keys: []jwt.Key{key}, Now: func() time.Time { return now }}).Ready()
+	tok := (&workload.Tokens{Issuer: issuer, TrustDomain: "deputy.local", Keys: []jwt.Key{key}, Standings: standings{}, Now: func() time.Time { return now }}).Ready()
 	f.Add(`{"sub":"usr","sub_id":{"format":"iss_sub","iss":"i","sub":"usr"},"act":{"sub":"spiffe://deputy.local/default/a"}}`)
 	f.Add(`{"sub":"usr","sub_id":{"format":"iss_sub","iss":"i","sub":"usr"},"act":{"sub":"spiffe://deputy.local/default/a","act":{"sub":"spiffe://deputy.local/default/b"}}}`)
 	f.Add(`{"sub":"spiffe://deputy.local/default/a"}`)
@@ -34,15 +34,15 @@ func FuzzVerify(f *testing.F) {
 		if err != nil {
 			t.Skip()
 		}
-		c, err := tok.Verify(secret.FromString(token))
+		c, err := tok.Verify(t.Context(), secret.FromString(token))
 		if err != nil {
 			return
 		}
-		again, _, err := tok.Mint(c.Workload, c.User, nil)
+		again, _, err := tok.Mint(t.Context(), c.Workload, c.User, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		same, err := tok.Verify(again)
+		same, err := tok.Verify(t.Context(), again)
 		if err != nil || c.Kind != name.Agent || same.Workload != c.Workload || same.User != c.User {
 			t.Errorf("%s proves %+v, and minted again %+v, %v", text, c, same, err)
 		}

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -28,10 +29,17 @@ type Tokens struct {
 	Issuer      string // Deputy's public URL: "iss" and "aud"
 	TrustDomain string
 	Keys        []jwt.Key // to begin with; the last one signs
+	Standings   Standings // asked with every use of a token
 	Now         func() time.Time
 
 	keys     jwt.Current
-	verdicts *jwt.Verdicts[name.Caller]
+	verdicts *jwt.Verdicts[proven]
+}
+
+// proven is what a token proves, and when it was issued.
+type proven struct {
+	caller name.Caller
+	issued time.Time
 }
 
 type actor struct {
@@ -52,6 +60,7 @@ type tokenClaims struct {
 	SubjectID *subjectID `json:"sub_id,omitempty"`
 	Actor     *actor     `json:"act,omitempty"`
 	IssuedAt  int64      `json:"iat"`
+	IssuedMS  int64      `json:"iat_ms"` // the same in milliseconds: what is revoked in the second of its issue is told from what comes after
 	Expires   int64      `json:"exp"`
 	ID        string     `json:"jti"`
 }
@@ -59,7 +68,7 @@ type tokenClaims struct {
 // Ready prepares t for use, after its fields are set and before it is shared.
 func (t *Tokens) Ready() *Tokens {
 	t.keys.Use(t.Keys...)
-	t.verdicts = jwt.NewVerdicts[name.Caller](t.Now)
+	t.verdicts = jwt.NewVerdicts[proven](t.Now)
 	return t
 }
 
@@ -74,85 +83,113 @@ func (t *Tokens) JWKS() []byte { return t.keys.Set().JWKS() }
 // expiry. chain holds the agents that called w on the user's behalf, nearest
 // first. A chain that is too long, or in which an agent stands twice, is a fault
 // of kind Forbidden; one without a user, whom nobody could have delegated for,
-// is of kind Invalid.
-func (t *Tokens) Mint(w name.Workload, u name.User, chain []name.Workload) (secret.Text, time.Time, error) {
+// is of kind Invalid; for somebody who is deleted or disabled there are the faults of
+// [Standings].
+func (t *Tokens) Mint(ctx context.Context, w name.Workload, u name.User, chain []name.Workload) (secret.Text, time.Time, error) {
 	if err := checkChain(w, u, chain); err != nil {
 		return secret.Text{}, time.Time{}, err
 	}
-	now := t.Now()
-	expires := now.Add(MaxTokenLife).Truncate(time.Second)
-	c := tokenClaims{
-		Issuer: t.Issuer, Audience: t.Issuer, Subject: w.SPIFFEID(t.TrustDomain),
-		IssuedAt: now.Unix(), Expires: expires.Unix(), ID: name.NewID("wat"),
+	return t.sign(ctx, TokenType, t.Issuer, name.Caller{Kind: name.Agent, Workload: w, User: u, Chain: chain}, MaxTokenLife)
+}
+
+// Verify returns the caller that a token proves. A token that proves nothing, or
+// not any more, is a fault of kind Unauthenticated.
+func (t *Tokens) Verify(ctx context.Context, token secret.Text) (name.Caller, error) {
+	p, err := t.verdicts.Verify(token.RevealString(), func(token string) (proven, time.Time, error) {
+		return t.read(token, TokenType, t.Issuer)
+	})
+	if err != nil {
+		return name.Caller{}, err
 	}
-	if !u.IsZero() {
-		c.Subject = u.Subject
-		c.SubjectID = &subjectID{"iss_sub", u.Issuer, u.Subject}
-		c.Actor = &actor{Subject: w.SPIFFEID(t.TrustDomain)}
-		link := c.Actor
-		for _, w := range chain {
+	return p.caller, t.holds(ctx, p)
+}
+
+// sign returns a token that says who c is, with the time of its issue as the
+// store will see it: no token is born revoked because clocks differ.
+func (t *Tokens) sign(ctx context.Context, typ, audience string, c name.Caller, life time.Duration) (secret.Text, time.Time, error) {
+	since, err := t.since(ctx, c)
+	if err != nil {
+		return secret.Text{}, time.Time{}, err
+	}
+	now := t.Now()
+	expires := now.Add(life).Truncate(time.Second)
+	claims := tokenClaims{
+		Issuer: t.Issuer, Audience: audience, Subject: c.Workload.SPIFFEID(t.TrustDomain),
+		IssuedAt: now.Unix(), IssuedMS: max(now.UnixMilli(), since.UnixMilli()), Expires: expires.Unix(), ID: name.NewID("wat"),
+	}
+	if !c.User.IsZero() {
+		claims.Subject = c.User.Subject
+		claims.SubjectID = &subjectID{"iss_sub", c.User.Issuer, c.User.Subject}
+		claims.Actor = &actor{Subject: c.Workload.SPIFFEID(t.TrustDomain)}
+		link := claims.Actor
+		for _, w := range c.Chain {
 			link.Actor = &actor{Subject: w.SPIFFEID(t.TrustDomain)}
 			link = link.Actor
 		}
 	}
-	token, err := jwt.Sign(t.keys.Signer(), TokenType, c)
+	token, err := jwt.Sign(t.keys.Signer(), typ, claims)
 	if err != nil {
 		return secret.Text{}, time.Time{}, err
 	}
 	return secret.FromString(token), expires, nil
 }
 
-// Verify returns the caller that a token proves. A token that proves nothing is
-// a fault of kind Unauthenticated.
-func (t *Tokens) Verify(token secret.Text) (name.Caller, error) {
-	return t.verdicts.Verify(token.RevealString(), func(token string) (name.Caller, time.Time, error) {
-		claims, err := t.keys.Set().Verify(token, jwt.Expect{
-			Issuer: t.Issuer, Audience: t.Issuer, Types: []string{TokenType},
-			Algorithms: []string{jwt.ES256, jwt.EdDSA}, Now: t.Now,
-		})
-		if err != nil {
-			return name.Caller{}, time.Time{}, err
-		}
-		c, err := t.caller(claims.Raw)
-		return c, claims.ExpiresAt, err
+// read returns what a token of a type proves to an audience.
+func (t *Tokens) read(token, typ, audience string) (proven, time.Time, error) {
+	claims, err := t.keys.Set().Verify(token, jwt.Expect{
+		Issuer: t.Issuer, Audience: audience, Types: []string{typ}, Algorithms: []string{jwt.ES256, jwt.EdDSA}, Now: t.Now,
 	})
+	if err != nil {
+		return proven{}, time.Time{}, err
+	}
+	p, err := t.caller(claims.Raw)
+	return p, claims.ExpiresAt, err
 }
 
-func (t *Tokens) caller(raw json.RawMessage) (name.Caller, error) {
+// holds returns nil if what p says has not ended since it was issued.
+func (t *Tokens) holds(ctx context.Context, p proven) error {
+	since, err := t.since(ctx, p.caller)
+	if err == nil && p.issued.Before(since) {
+		err = fault.New(fault.Unauthenticated, "token_revoked", "the token has been revoked").WithFix("get another one, with the proof that this one was got with")
+	}
+	return err
+}
+
+func (t *Tokens) caller(raw json.RawMessage) (proven, error) {
 	var c tokenClaims
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return name.Caller{}, badClaims(err)
+		return proven{}, badClaims(err)
 	}
 	self := c.Subject
 	caller := name.Caller{Kind: name.Agent}
 	if c.SubjectID == nil && c.Actor != nil {
 		// An agent that acts for an agent: whoever stands in "act" would be overlooked.
-		return name.Caller{}, badClaims(nil)
+		return proven{}, badClaims(nil)
 	}
 	if c.SubjectID != nil {
 		if c.SubjectID.Format != "iss_sub" || c.SubjectID.Subject != c.Subject || c.SubjectID.Issuer == "" || c.Actor == nil {
-			return name.Caller{}, badClaims(nil)
+			return proven{}, badClaims(nil)
 		}
 		caller.User = name.User{Issuer: c.SubjectID.Issuer, Subject: c.Subject}
 		self = c.Actor.Subject
 	}
 	var err error
 	if caller.Workload, err = name.ParseSPIFFEID(t.TrustDomain, self); err != nil {
-		return name.Caller{}, badClaims(err)
+		return proven{}, badClaims(err)
 	}
 	if c.Actor != nil {
 		for a := c.Actor.Actor; a != nil; a = a.Actor {
 			w, err := name.ParseSPIFFEID(t.TrustDomain, a.Subject)
 			if err != nil || len(caller.Chain) == maxChain {
-				return name.Caller{}, badClaims(err)
+				return proven{}, badClaims(err)
 			}
 			caller.Chain = append(caller.Chain, w)
 		}
 	}
 	if err := checkChain(caller.Workload, caller.User, caller.Chain); err != nil {
-		return name.Caller{}, badClaims(err)
+		return proven{}, badClaims(err)
 	}
-	return caller, nil
+	return proven{caller, time.UnixMilli(c.IssuedMS)}, nil
 }
 
 // checkChain holds what every chain keeps to, so that no token is minted that

@@ -27,7 +27,7 @@ func tokens(t *testing.T, clock *time.Time) (*workload.Tokens, jwt.Key) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return (&workload.Tokens{Issuer: issuer, TrustDomain: "deputy.local", Keys: []jwt.Key{key}, Now: func() time.Time { return *clock }}).Ready(), key
+	return (&workload.Tokens{Issuer: issuer, TrustDomain: "deputy.local", Keys: []jwt.Key{key}, Standings: standings{}, Now: func() time.Time { return *clock }}).Ready(), key
 }
 
 func TestATokenProvesWhatItWasMintedFor(t *testing.T) {
@@ -39,11 +39,11 @@ func TestATokenProvesWhatItWasMintedFor(t *testing.T) {
 		"with a chain":    {Kind: name.Agent, Workload: agent, User: zhang, Chain: chain},
 		"the agent alone": {Kind: name.Agent, Workload: agent},
 	} {
-		wat, expires, err := tok.Mint(want.Workload, want.User, want.Chain)
+		wat, expires, err := tok.Mint(t.Context(), want.Workload, want.User, want.Chain)
 		if err != nil || expires.Sub(now) != workload.MaxTokenLife {
 			t.Fatalf("%s: expires %v, %v", what, expires, err)
 		}
-		got, err := tok.Verify(wat)
+		got, err := tok.Verify(t.Context(), wat)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v\n%s", what, err, diff)
 		}
@@ -53,7 +53,7 @@ func TestATokenProvesWhatItWasMintedFor(t *testing.T) {
 func TestATokenEnds(t *testing.T) {
 	clock := now
 	tok, _ := tokens(t, &clock)
-	wat, expires, err := tok.Mint(agent, zhang, nil)
+	wat, expires, err := tok.Mint(t.Context(), agent, zhang, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestATokenEnds(t *testing.T) {
 		code string
 	}{{now, ""}, {expires.Add(-time.Second), ""}, {expires.Add(time.Second), "token_expired"}} {
 		clock = c.at
-		_, err := tok.Verify(wat)
+		_, err := tok.Verify(t.Context(), wat)
 		if (c.code == "") != (err == nil) || c.code != "" && !fault.HasCode(err, c.code) {
 			t.Errorf("at %v: %v", c.at, err)
 		}
@@ -107,17 +107,17 @@ func TestNothingElseIsAToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = tok.Verify(secret.FromString(token))
+		_, err = tok.Verify(t.Context(), secret.FromString(token))
 		if (c.code == "") != (err == nil) || c.code != "" && !fault.HasCode(err, c.code) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	other, _ := tokens(t, &clock)
-	wat, _, err := other.Mint(agent, zhang, nil)
+	wat, _, err := other.Mint(t.Context(), agent, zhang, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tok.Verify(wat); !fault.Is(err, fault.Unauthenticated) {
+	if _, err := tok.Verify(t.Context(), wat); !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("signed with another key: %v", err)
 	}
 }
@@ -146,14 +146,14 @@ func TestNoTokenIsMintedThatWouldNotBeBelieved(t *testing.T) {
 		"his name in another pool": {zhang, []name.Workload{{Pool: "other", Name: agent.Name}}, ""},
 		"for nobody":               {name.User{}, links(1), "chain_without_user"},
 	} {
-		wat, _, err := tok.Mint(agent, c.user, c.chain)
+		wat, _, err := tok.Mint(t.Context(), agent, c.user, c.chain)
 		if (c.code == "") != (err == nil) || c.code != "" && !fault.HasCode(err, c.code) {
 			t.Errorf("%s: %v", what, err)
 		}
 		if err != nil {
 			continue
 		}
-		if got, err := tok.Verify(wat); err != nil || !cmp.Equal(got.Chain, c.chain) {
+		if got, err := tok.Verify(t.Context(), wat); err != nil || !cmp.Equal(got.Chain, c.chain) {
 			t.Errorf("%s: proves %v, %v", what, got.Chain, err)
 		}
 	}
@@ -170,7 +170,7 @@ func endless(n int) map[string]any {
 func TestTokensFollowTheRotation(t *testing.T) {
 	clock := now
 	tok, first := tokens(t, &clock)
-	old, _, err := tok.Mint(agent, zhang, nil)
+	old, _, err := tok.Mint(t.Context(), agent, zhang, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,20 +179,20 @@ func TestTokensFollowTheRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	tok.Use([]jwt.Key{first, next})
-	fresh, _, err := tok.Mint(agent, zhang, nil)
+	fresh, _, err := tok.Mint(t.Context(), agent, zhang, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for what, wat := range map[string]secret.Text{"signed before": old, "signed after": fresh} {
-		if _, err := tok.Verify(wat); err != nil {
+		if _, err := tok.Verify(t.Context(), wat); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	alone := (&workload.Tokens{Issuer: issuer, TrustDomain: "deputy.local", Keys: []jwt.Key{next}, Now: tok.Now}).Ready()
-	if _, err := alone.Verify(fresh); err != nil {
+	alone := (&workload.Tokens{Issuer: issuer, TrustDomain: "deputy.local", Keys: []jwt.Key{next}, Standings: standings{}, Now: tok.Now}).Ready()
+	if _, err := alone.Verify(t.Context(), fresh); err != nil {
 		t.Errorf("not signed with the new key: %v", err)
 	}
-	if _, err := alone.Verify(old); err == nil {
+	if _, err := alone.Verify(t.Context(), old); err == nil {
 		t.Error("signed with the new key before it was there")
 	}
 }

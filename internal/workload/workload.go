@@ -3,14 +3,11 @@ package workload
 
 import (
 	"context"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/name"
-	"github.com/deputy-id/deputy/internal/oauth"
 )
 
 // The actions that permits are given for.
@@ -54,11 +51,10 @@ type Pool struct {
 
 // Workload is an agent's identity.
 type Workload struct {
-	Identity    name.Workload
-	Description string
-	ReturnURLs  []string // where its users' browsers may be sent after an authorization, letter by letter
-	Version     int64    // from 1; grows with each change
-	Created     time.Time
+	Identity name.Workload
+	Settings
+	Version int64     // from 1; grows with each change
+	Created time.Time // no token is older
 }
 
 // Store keeps pools and workloads. Names not found are the faults of
@@ -75,36 +71,15 @@ type Store interface {
 	UpdateWorkload(ctx context.Context, p guard.Permit, w Workload) error
 	Workload(ctx context.Context, w name.Workload) (Workload, error)
 	Workloads(ctx context.Context, pool string) ([]Workload, error)
+	// RevokeTokens makes tokens of w that were issued before since worthless. It needs a permit for
+	// ActionRevokeTokens.
+	RevokeTokens(ctx context.Context, p guard.Permit, w name.Workload, since time.Time) error
+	// RevokeUserTokens does that for all tokens for u, and forgets what was revoked before the time old. It needs a
+	// permit for ActionRevokeUserTokens.
+	RevokeUserTokens(ctx context.Context, p guard.Permit, u name.User, since, old time.Time) error
 	// DeleteWorkload also deletes the workload's delegations. It needs a
 	// permit for ActionDelete.
 	DeleteWorkload(ctx context.Context, p guard.Permit, w name.Workload) error
-}
-
-// Settings is what an operator says about a workload.
-type Settings struct {
-	Description string
-	ReturnURLs  []string
-}
-
-// maxReturnURLs bounds the return URLs of one workload.
-const maxReturnURLs = 20
-
-// check refuses return URLs that a browser must not be sent to with the outcome
-// of an authorization: plain http but to this machine, and those that are no
-// address.
-func (s Settings) check() error {
-	if len(s.ReturnURLs) > maxReturnURLs {
-		return fault.New(fault.Invalid, "return_url_invalid", "there are %d return URLs, and at most %d are kept", len(s.ReturnURLs), maxReturnURLs).WithSource("returnUrls")
-	}
-	for _, given := range s.ReturnURLs {
-		u, err := url.Parse(given)
-		if err != nil || u.Hostname() == "" || u.User != nil || strings.Contains(given, "#") || len(given) > 2048 ||
-			(u.Scheme != "https" && (u.Scheme != "http" || !oauth.Loopback(u.Hostname()))) {
-			return fault.New(fault.Invalid, "return_url_invalid", "%q cannot be a return URL", name.Clip(given, 200)).
-				WithSource("returnUrls").WithFix("give the whole address of a page of the application, https except on loopback, without user and fragment")
-		}
-	}
-	return nil
 }
 
 // Registry creates, changes and deletes pools and workloads.
@@ -132,20 +107,20 @@ func (r *Registry) CreateWorkload(ctx context.Context, c name.Caller, w name.Wor
 	if err := name.Check("workload", w.Name); err != nil {
 		return Workload{}, err
 	}
-	if err := s.check(); err != nil {
+	if err := s.check(w); err != nil {
 		return Workload{}, err
 	}
 	p, err := r.Guard.Allow(ctx, c, ActionCreate, Resource(w))
 	if err != nil {
 		return Workload{}, err
 	}
-	made := Workload{Identity: w, Description: s.Description, ReturnURLs: s.ReturnURLs, Version: 1, Created: r.Now().UTC()}
-	return made, r.Store.CreateWorkload(ctx, p, made)
+	made := Workload{Identity: w, Settings: s, Version: 1, Created: r.Now().UTC()}
+	return made, r.Store.CreateWorkload(ctx, p.Detail(s.detail()), made)
 }
 
 // UpdateWorkload replaces what an operator says about a workload.
 func (r *Registry) UpdateWorkload(ctx context.Context, c name.Caller, w name.Workload, s Settings) (Workload, error) {
-	if err := s.check(); err != nil {
+	if err := s.check(w); err != nil {
 		return Workload{}, err
 	}
 	p, err := r.Guard.Allow(ctx, c, ActionUpdate, Resource(w))
@@ -156,9 +131,9 @@ func (r *Registry) UpdateWorkload(ctx context.Context, c name.Caller, w name.Wor
 	if err != nil {
 		return Workload{}, err
 	}
-	changed.Description, changed.ReturnURLs = s.Description, s.ReturnURLs
+	changed.Settings = s
 	changed.Version++
-	return changed, r.Store.UpdateWorkload(ctx, p, changed)
+	return changed, r.Store.UpdateWorkload(ctx, p.Detail(s.detail()), changed)
 }
 
 // DeleteWorkload deletes a workload and everything delegated to it.

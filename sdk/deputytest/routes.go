@@ -1,6 +1,7 @@
 package deputytest
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,8 @@ const heartbeat = 15 * time.Second
 func (s *Server) routes() {
 	s.mux.HandleFunc("GET /.well-known/jwks.json", s.keys)
 	s.mux.HandleFunc("POST /api/v1/workload-tokens", s.workloadToken)
+	s.mux.HandleFunc("POST /api/v1/call-tokens", s.callToken)
+	s.mux.HandleFunc("POST /agents/default/{agent}/invoke", s.callAgent)
 	s.mux.HandleFunc("POST /api/v1/credentials", s.credential)
 	s.mux.HandleFunc("DELETE /api/v1/credentials/{provider}", s.clear)
 	s.mux.HandleFunc("GET /api/v1/authorizations/{id}", s.poll)
@@ -42,7 +45,9 @@ func (s *Server) keys(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) workloadToken(w http.ResponseWriter, r *http.Request) {
 	var in struct {
-		UserToken string `json:"userToken"`
+		UserToken string       `json:"userToken"`
+		User      *deputy.User `json:"user"`
+		Binding   string       `json:"binding"`
 	}
 	if bearer(r) != LaunchToken {
 		refuse(w, http.StatusUnauthorized, "token_signature", "the launch token is not valid", "launch the agent again")
@@ -55,9 +60,52 @@ func (s *Server) workloadToken(w http.ResponseWriter, r *http.Request) {
 	if in.UserToken != "" {
 		u = deputy.User{Issuer: s.URL + "/userpool/test", Subject: in.UserToken} // the fake's user tokens are their subjects
 	}
+	if in.User != nil {
+		u = *in.User
+	}
 	answer(w, http.StatusOK, map[string]any{
 		"token": s.Mint(u).Reveal(), "expiresAt": s.now().Add(15 * time.Minute).UTC().Truncate(time.Second), "workload": Workload,
 	})
+}
+
+// callToken lets the agent under test call the others that there are.
+func (s *Server) callToken(w http.ResponseWriter, r *http.Request) {
+	u, ok := s.caller(w, r)
+	if !ok {
+		return
+	}
+	var in struct {
+		Agent string `json:"agent"`
+	}
+	if !read(w, r, &in) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.others[in.Agent] == nil {
+		refuse(w, http.StatusForbidden, "caller_not_allowed", fmt.Sprintf("default/agent may not call %q", in.Agent), "add it by Server.Agent")
+		return
+	}
+	token := "call-" + rand.Text()
+	s.calls[token] = call{in.Agent, u}
+	answer(w, http.StatusOK, map[string]any{
+		"token": token, "expiresAt": s.now().Add(2 * time.Minute).UTC().Truncate(time.Second), "url": s.URL + "/agents/default/" + in.Agent,
+	})
+}
+
+// callAgent is the ingress before another agent.
+func (s *Server) callAgent(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	by, ok := s.calls[bearer(r)]
+	other := s.others[by.agent]
+	s.mu.Unlock()
+	if !ok || by.agent != r.PathValue("agent") {
+		answer(w, http.StatusUnauthorized, map[string]any{"error": map[string]string{"message": "the call token is not valid", "code": "token_signature"}})
+		return
+	}
+	r.Header.Del("Authorization")
+	r.Header.Set("user_id", by.user.Subject)
+	other.ServeHTTP(w, r)
 }
 
 func (s *Server) credential(w http.ResponseWriter, r *http.Request) {

@@ -52,8 +52,16 @@ type Server struct {
 	asks     map[string]*ask        // by authorization id
 	news     chan struct{}          // closed and replaced at every change
 	seq      int
+	others   map[string]http.Handler // agents, by name
+	calls    map[string]call         // by call token
 	log      []string
 	fail     func(*http.Request) int
+}
+
+// call is what a call token is for.
+type call struct {
+	agent string
+	user  deputy.User
 }
 
 // holding names a user's permission for the agent to use a provider.
@@ -74,7 +82,7 @@ type ask struct {
 func New(url string) *Server {
 	s := &Server{
 		URL: url, mux: http.NewServeMux(), wats: map[string]deputy.User{}, held: map[holding]string{},
-		asks: map[string]*ask{}, kept: map[string]any{}, renewing: map[holding]bool{}, news: make(chan struct{}),
+		asks: map[string]*ask{}, kept: map[string]any{}, renewing: map[holding]bool{}, others: map[string]http.Handler{}, calls: map[string]call{}, news: make(chan struct{}),
 	}
 	s.RotateKey()
 	s.routes()
@@ -109,6 +117,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.mux.ServeHTTP(w, r)
+}
+
+// Agent makes another agent, which the agent under test may call by name: h gets
+// its requests as the ingress hands them on, with the user's subject in the header
+// user_id.
+func (s *Server) Agent(agent string, h http.Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.others[agent] = h
 }
 
 // Requests returns how many requests there were for a method and a path.

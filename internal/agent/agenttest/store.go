@@ -3,6 +3,7 @@ package agenttest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ import (
 type Memory struct {
 	mu     sync.Mutex
 	agents map[name.Workload]agent.Agent
+	builds map[name.Workload][]agent.Build // the newest first
 	broken error
 }
 
@@ -50,7 +52,51 @@ func (m *Memory) PutAgent(_ context.Context, p guard.Permit, a agent.Agent) erro
 		m.agents = map[name.Workload]agent.Agent{}
 	}
 	m.agents[a.Workload()] = a
+	m.add(agent.Build{Pool: a.Pool, Agent: a.Name, Number: a.Build, Definition: a.Definition, Directory: a.Directory, CreatedAt: a.UpdatedAt})
 	return nil
+}
+
+// add stores a build unless its number is taken, and reports whether it did.
+func (m *Memory) add(b agent.Build) bool {
+	w := name.Workload{Pool: b.Pool, Name: b.Agent}
+	if slices.ContainsFunc(m.builds[w], func(old agent.Build) bool { return old.Number == b.Number }) {
+		return false
+	}
+	if m.builds == nil {
+		m.builds = map[name.Workload][]agent.Build{}
+	}
+	kept := slices.DeleteFunc(slices.Clone(m.builds[w]), func(old agent.Build) bool {
+		return old.Number <= b.Number-agent.KeptBuilds && old.Number != m.agents[w].Build
+	})
+	m.builds[w] = append(kept, b)
+	slices.SortFunc(m.builds[w], func(a, b agent.Build) int { return int(b.Number - a.Number) })
+	return true
+}
+
+// AddBuild implements agent.Store.
+func (m *Memory) AddBuild(_ context.Context, p guard.Permit, b agent.Build) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.broken != nil {
+		return m.broken
+	}
+	if err := p.Check(agent.ActionPut, agent.Resource(b.Pool, b.Agent)); err != nil {
+		return err
+	}
+	if _, ok := m.agents[name.Workload{Pool: b.Pool, Name: b.Agent}]; !ok {
+		return agent.NotFound(b.Pool, b.Agent)
+	}
+	if !m.add(b) {
+		return agent.Changed(b.Pool, b.Agent)
+	}
+	return nil
+}
+
+// Builds implements agent.Store.
+func (m *Memory) Builds(_ context.Context, pool, agentName string) ([]agent.Build, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.builds[name.Workload{Pool: pool, Name: agentName}]), m.broken
 }
 
 // Agent implements agent.Store.
@@ -101,6 +147,7 @@ func (m *Memory) DeleteAgent(_ context.Context, p guard.Permit, pool, agentName 
 		return agent.NotFound(pool, agentName)
 	}
 	delete(m.agents, w)
+	delete(m.builds, w)
 	return nil
 }
 
@@ -181,6 +228,7 @@ func TestStore(t *testing.T, s agent.Store) {
 	if got, err := s.Agent(ctx, "default", "a"); err != nil || !cmp.Equal(second, got, cmpopts.EquateEmpty()) {
 		t.Errorf("second version: %v\n%s", err, cmp.Diff(second, got, cmpopts.EquateEmpty()))
 	}
+	testBuilds(t, s)
 	testPermits(t, s, make("default", "a", 3))
 	if err := s.DeleteAgent(ctx, Permit(t, agent.ActionDelete, "default", "a"), "default", "a"); err != nil {
 		t.Error(err)
@@ -193,6 +241,76 @@ func TestStore(t *testing.T, s agent.Store) {
 	}
 	if got := names(""); got != "default/b other/a " {
 		t.Errorf("the others after deletion: %q", got)
+	}
+}
+
+// testBuilds has builds of default/b come and go.
+func testBuilds(t *testing.T, s agent.Store) {
+	t.Helper()
+	ctx, permit := t.Context(), Permit(t, agent.ActionPut, "default", "b")
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	numbers := func() string {
+		t.Helper()
+		list, err := s.Builds(ctx, "default", "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		for _, build := range list {
+			fmt.Fprint(&b, build.Number, " ")
+		}
+		return b.String()
+	}
+	a, err := s.Agent(ctx, "default", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(build int64, repeats bool) {
+		t.Helper()
+		a.Version, a.Build, a.Repeats, a.UpdatedAt = a.Version+1, build, repeats, at
+		if err := s.PutAgent(ctx, permit, a); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Agent(ctx, "default", "b"); err != nil || got.Build != build || got.Repeats != repeats {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	put(1, false)
+	want := agent.Build{Pool: "default", Agent: "b", Number: 2, Definition: agent.Definition{Name: "b", EntryPoint: "main.py", Env: agent.Environment{"A": "b"}}, Directory: "/srv/two", CreatedAt: at}
+	if err := s.AddBuild(ctx, permit, want); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.Builds(ctx, "default", "b"); err != nil || !cmp.Equal(want, list[0], cmpopts.EquateEmpty()) {
+		t.Errorf("%v\n%s", err, cmp.Diff(want, list[0], cmpopts.EquateEmpty()))
+	}
+	if err := s.AddBuild(ctx, permit, want); !fault.HasCode(err, "agent_changed") {
+		t.Errorf("the same number twice: %v", err)
+	}
+	put(2, false)
+	put(2, false) // another version of the same build
+	for number := int64(3); number <= 8; number++ {
+		want.Number = number
+		if err := s.AddBuild(ctx, permit, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := numbers(); got != "8 7 6 5 4 2 " {
+		t.Errorf("kept are %s", got) // the newest, and the one that runs
+	}
+	put(4, true)
+	put(9, false)
+	if got := numbers(); got != "9 8 7 6 5 " {
+		t.Errorf("kept are %s", got)
+	}
+	want.Agent = "nobody"
+	if err := s.AddBuild(ctx, Permit(t, agent.ActionPut, "default", "nobody"), want); !fault.HasCode(err, "agent_not_found") {
+		t.Errorf("a build of nobody: %v", err)
+	}
+	if err := s.AddBuild(ctx, permit, want); !fault.Is(err, fault.Internal) {
+		t.Errorf("a build with another's permit: %v", err)
+	}
+	if list, err := s.Builds(ctx, "other", "b"); err != nil || len(list) != 0 {
+		t.Errorf("builds elsewhere: %v, %v", list, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,6 +18,7 @@ import (
 type newAgent struct {
 	Directory  string `json:"directory" example:"/srv/agents/doc-agent" doc:"Absolute path of the agent's files, on the machine of the runtime"`
 	Definition string `json:"definition,omitempty" doc:"Text of agentkit.yaml; the file in the directory if left out"`
+	Image      string `json:"image,omitempty" example:"registry.example/doc-agent@sha256:…" doc:"On Kubernetes: image to run, in place of the definition's"`
 }
 
 type agentJSON struct {
@@ -24,6 +26,7 @@ type agentJSON struct {
 	Pool      string        `json:"pool"`
 	Workload  string        `json:"workload" doc:"SPIFFE ID"`
 	Version   int64         `json:"version"`
+	Build     int64         `json:"build" doc:"Which of its builds the version runs"`
 	Desired   agent.Desired `json:"desired" enum:"running,stopped"`
 	State     fleet.State   `json:"state,omitempty"`
 	Reason    string        `json:"reason,omitempty" doc:"Why it is in this state"`
@@ -32,7 +35,7 @@ type agentJSON struct {
 	Restarts  int           `json:"restarts"`
 	Serving   int64         `json:"serving,omitempty" doc:"The version before, which takes the requests until this one is ready"`
 	Endpoint  string        `json:"endpoint,omitempty" doc:"Service endpoint; append /invoke"`
-	Inbound   []string      `json:"inbound,omitempty" doc:"Who is let in: custom_jwt, key_auth, none (everybody)"`
+	Inbound   []string      `json:"inbound,omitempty" doc:"Who is let in: custom_jwt, key_auth, pool_session (people who log in on the agent's own page), none (everybody)"`
 	Protocols []string      `json:"protocols,omitempty" doc:"How it is talked to below its endpoint: invoke, websocket (/ws), a2a, mcp"`
 	Warnings  []warningJSON `json:"warnings,omitempty" doc:"What the definition has that Deputy does not use"`
 	CreatedAt time.Time     `json:"createdAt"`
@@ -45,7 +48,7 @@ type warningJSON struct {
 }
 
 func (a *API) agent(v agent.Agent) agentJSON {
-	shown := agentJSON{Name: v.Name, Pool: v.Pool, Workload: v.Workload().SPIFFEID(a.TrustDomain), Version: v.Version, Desired: v.Desired, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt}
+	shown := agentJSON{Name: v.Name, Pool: v.Pool, Workload: v.Workload().SPIFFEID(a.TrustDomain), Version: v.Version, Build: v.Build, Desired: v.Desired, CreatedAt: v.CreatedAt, UpdatedAt: v.UpdatedAt}
 	shown.Inbound, shown.Protocols = v.Definition.Inbound.Ways(), v.Definition.Paths.Protocols()
 	if a.Fleet == nil {
 		return shown
@@ -77,22 +80,7 @@ func (a *API) deployAgent(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	if a.Fleet == nil {
-		return nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
-	}
-	text := []byte(in.Definition)
-	if in.Definition == "" {
-		// A relative path would be read from wherever the server was started.
-		if !filepath.IsAbs(in.Directory) {
-			return nil, fault.New(fault.Invalid, "agent_directory", "directory %q is not an absolute path", name.Clip(in.Directory, 200)).
-				WithSource("directory").WithFix("name the directory that holds %s by its absolute path", definitionFile)
-		}
-		var err error
-		if text, err = readDefinition(in.Directory); err != nil {
-			return nil, err
-		}
-	}
-	d, warnings, err := agent.Parse(text)
+	d, warnings, err := a.definition(in)
 	if err != nil {
 		return nil, err
 	}
@@ -102,10 +90,42 @@ func (a *API) deployAgent(c *call) (any, error) {
 	}
 	a.Fleet.Wake()
 	shown := a.agent(deployed)
-	for _, w := range warnings {
-		shown.Warnings = append(shown.Warnings, warningJSON{w.Field, w.Reason})
-	}
+	shown.Warnings = warned(warnings)
 	return shown, nil
+}
+
+func warned(warnings []agent.Warning) []warningJSON {
+	return listOf(warnings, func(w agent.Warning) warningJSON { return warningJSON{w.Field, w.Reason} }).Items
+}
+
+// definition returns the definition that is meant, with its warnings, if agents run
+// here.
+func (a *API) definition(in newAgent) (agent.Definition, []agent.Warning, error) {
+	if a.Fleet == nil {
+		return agent.Definition{}, nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
+	}
+	return in.read()
+}
+
+// read returns the definition that is meant, with its warnings.
+func (in newAgent) read() (agent.Definition, []agent.Warning, error) {
+	text := []byte(in.Definition)
+	if in.Definition == "" {
+		// A relative path would be read from wherever the server was started.
+		if !filepath.IsAbs(in.Directory) {
+			return agent.Definition{}, nil, fault.New(fault.Invalid, "agent_directory", "directory %q is not an absolute path", name.Clip(in.Directory, 200)).
+				WithSource("directory").WithFix("name the directory that holds %s by its absolute path", definitionFile)
+		}
+		var err error
+		if text, err = readDefinition(in.Directory); err != nil {
+			return agent.Definition{}, nil, err
+		}
+	}
+	d, warnings, err := agent.Parse(text)
+	if err == nil && in.Image != "" {
+		d.Image.Ref, err = in.Image, agent.CheckImage(in.Image)
+	}
+	return d, warnings, err
 }
 
 // readDefinition reads a bounded agentkit.yaml.
@@ -187,13 +207,67 @@ func (a *API) agentLogs(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.Agents.Store.Agent(c.ctx, c.path("pool"), c.path("agent"))
+	w, err := a.logged(c)
 	if err != nil {
 		return nil, err
 	}
-	if a.Fleet == nil {
-		return nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("ask the replica that does")
-	}
-	lines, err := a.Fleet.Logs(c.ctx, found.Workload(), n)
+	lines, err := a.Fleet.Logs(c.ctx, w, n)
 	return logsJSON{append([]string{}, lines...)}, err
 }
+
+// logged returns the agent that a request about a log names, if it runs here.
+func (a *API) logged(c *call) (name.Workload, error) {
+	found, err := a.Agents.Store.Agent(c.ctx, c.path("pool"), c.path("agent"))
+	if err != nil {
+		return name.Workload{}, err
+	}
+	if a.Fleet == nil {
+		return name.Workload{}, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("ask the replica that does")
+	}
+	return found.Workload(), nil
+}
+
+// followAgentLogs sends the last lines that an agent wrote, and then every line that
+// it writes, until the client leaves. The id of an event is the place behind its
+// lines.
+func (a *API) followAgentLogs(c *call) (any, error) {
+	n, err := c.number("lines", 100, 0, 1000)
+	if err != nil {
+		return nil, err
+	}
+	w, err := a.logged(c)
+	if err != nil {
+		return nil, err
+	}
+	place := c.query["after"]
+	// Whoever reconnects asks the same again and says in the header how far he came (WHATWG HTML, section 9.2.4).
+	if last := c.r.Header.Get("Last-Event-ID"); last != "" {
+		place = last
+	}
+	var lines []string
+	if place == "" {
+		// At once, so that whoever asks knows from where on he misses nothing.
+		if lines, place, err = a.Fleet.Follow(c.ctx, w, "", n); err != nil {
+			return nil, err
+		}
+	}
+	s := newStream(c)
+	defer s.close()
+	for c.r.Method != http.MethodHead { // there is no body to follow
+		if lines != nil {
+			if err := s.event("lines", place, logsJSON{lines}); err != nil {
+				break // the client is gone
+			}
+		}
+		if lines, place, err = a.Fleet.Follow(c.ctx, w, place, maxLinesAtOnce); err != nil {
+			if f := fault.As(err); c.ctx.Err() == nil {
+				_ = s.event("error", "", map[string]string{"code": f.Code, "detail": f.Message}) // and who asks anew is told the same
+			}
+			break
+		}
+	}
+	return streamed, nil
+}
+
+// maxLinesAtOnce bounds one event of a followed log.
+const maxLinesAtOnce = 200

@@ -8,6 +8,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -21,6 +22,7 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/exchange"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/federation"
@@ -50,7 +52,8 @@ type API struct {
 	TrustDomain   string
 	Operators     *operator.Registry
 	Tokens        *workload.Tokens
-	Launches      *attest.Launches
+	Attestors     []attest.Attestor // asked in order which workload wants a token
+	Exchange      *exchange.Exchange
 	Pools         userpool.Pools
 	Users         userpool.Users
 	Groups        userpool.Groups
@@ -72,15 +75,18 @@ type API struct {
 	Agents        *agent.Registry
 	AgentKeys     *agent.Keys
 	Fleet         *fleet.Fleet // nil if the runtime is off
-	Audit         AuditLog
-	Keys          *keys.Ring
-	Federation    *federation.Federation
-	Identities    idp.Store
-	Guard         *guard.Guard
-	Mail          bool                        // whether there is an SMTP server
-	Ready         func(context.Context) error // reports why requests cannot be answered
-	Logger        *slog.Logger
-	Now           func() time.Time
+	// Objects returns what an agent would be in the cluster, as JSON, or a fault that
+	// says why it cannot be there; nil if agents are not on one.
+	Objects    func(agent.Agent) ([]json.RawMessage, error)
+	Audit      AuditLog
+	Keys       *keys.Ring
+	Federation *federation.Federation
+	Identities idp.Store
+	Guard      *guard.Guard
+	Mail       bool                        // whether there is an SMTP server
+	Ready      func(context.Context) error // reports why requests cannot be answered
+	Logger     *slog.Logger
+	Now        func() time.Time
 }
 
 // AuditLog is what the API reads of the audit log.
@@ -115,7 +121,7 @@ type auth string
 const (
 	operators auth = "operator"      // an operator's token
 	agents    auth = "workloadToken" // a workload access token
-	launched  auth = "launchToken"   // a launch token, from the launch file
+	attested  auth = "workloadProof" // a proof of a workload's identity, as the launch token from the launch file
 	known     auth = "any"           // an operator or an agent
 )
 
@@ -125,6 +131,7 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	caller name.Caller
+	proof  attest.Proof // of attested endpoints
 	query  map[string]string
 	bound  int64 // of the body, in bytes
 }
@@ -219,16 +226,21 @@ func (a *API) handler(e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{ctx: r.Context(), w: w, r: r}
 		var err error
-		if c.caller, err = a.authenticate(r, e.auth); err == nil {
+		c.bound = maxBody
+		if b, ok := e.body.(bounded); ok {
+			c.bound = b.maxBody()
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, c.bound+1)
+		if e.auth == attested {
+			c.proof, err = a.attest(r)
+		} else {
+			c.caller, err = a.authenticate(r, e.auth)
+		}
+		if err == nil {
 			c.query, err = parseQuery(r, e.query)
 		}
 		var answer any
 		if err == nil {
-			c.bound = maxBody
-			if b, ok := e.body.(bounded); ok {
-				c.bound = b.maxBody()
-			}
-			r.Body = http.MaxBytesReader(w, r.Body, c.bound+1)
 			answer, err = e.serve(c)
 		}
 		switch {
@@ -279,22 +291,19 @@ func (a *API) authenticate(r *http.Request, want auth) (name.Caller, error) {
 	}
 	isOperator := strings.HasPrefix(token.RevealString(), operator.TokenPrefix+"_")
 	switch {
-	case want == launched:
-		launch, err := a.Launches.Verify(token)
-		return name.Caller{Kind: name.Agent, Workload: launch.Workload}, err
 	case isOperator && want == agents:
 		return name.Caller{}, fault.New(fault.Forbidden, "workload_token_needed", "operators do not use people's credentials").
 			WithFix("call with the workload access token of an agent")
 	case isOperator:
 		return a.Operators.Verify(r.Context(), token)
 	case want == operators:
-		if c, err := a.Tokens.Verify(token); err == nil {
+		if c, err := a.Tokens.Verify(r.Context(), token); err == nil {
 			return name.Caller{}, fault.New(fault.Forbidden, "operator_needed", "%s is an agent, and this is for operators", c.Workload)
 		}
 		return name.Caller{}, fault.New(fault.Unauthenticated, "operator_token_unknown", "the bearer token is not an operator's").
 			WithFix("use the token from the file operator.token in the data directory")
 	default:
-		return a.Tokens.Verify(token)
+		return a.Tokens.Verify(r.Context(), token)
 	}
 }
 

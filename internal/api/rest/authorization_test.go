@@ -89,6 +89,9 @@ func TestAWaitEndsWithTheState(t *testing.T) {
 func TestAnAuthorizationIsNobodyElses(t *testing.T) {
 	w := newWorld(t)
 	id := w.link().ID
+	w.create("/workload-pools/default/workloads", `{"name":"x"}`, nil)
+	w.create("/workload-pools", `{"name":"other"}`, nil)
+	w.create("/workload-pools/other/workloads", `{"name":"doc"}`, nil)
 	for what, token := range map[string]string{
 		"another user":  w.tokenFor(docAgent, name.User{Issuer: zhang.Issuer, Subject: "usr_li"}),
 		"same subject":  w.tokenFor(docAgent, name.User{Issuer: "https://other.example", Subject: zhang.Subject}),

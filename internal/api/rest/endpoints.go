@@ -1,6 +1,10 @@
 package rest
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/deputy-id/deputy/internal/name"
+)
 
 // page are the parameters of lists that come in pages.
 var page = []parameter{{"after", "string", "Return what follows the item with this id"}, {"limit", "integer", "At most this many, 1 to 500; 100 if left out"}}
@@ -85,6 +89,9 @@ func (a *API) endpoints() []endpoint {
 		{get, "/workload-pools/{pool}/workloads/{workload}", "getWorkload", "workloads", "Show a workload", operators, nil, nil, ok, workloadJSON{}, a.getWorkload},
 		{put, "/workload-pools/{pool}/workloads/{workload}", "updateWorkload", "workloads", "Replace a workload's settings", operators, nil, workloadSettings{}, ok, workloadJSON{}, a.updateWorkload},
 		{del, "/workload-pools/{pool}/workloads/{workload}", "deleteWorkload", "workloads", "Delete a workload and what was delegated to it", operators, nil, nil, nothing, nil, a.deleteWorkload},
+		{post, "/workload-pools/{pool}/workloads/{workload}/revoke-tokens", "revokeWorkloadTokens", "workloads", "End all access tokens that a workload has", operators, nil, nil, nothing, nil, a.revokeTokens},
+		{post, "/user-pools/{pool}/users/{user}/revoke-tokens", "revokeUserTokens", "users", "End all access tokens that agents have for a user", operators, nil, nil, nothing, nil, a.revokeUserTokens},
+		{post, "/foreign-users/revoke-tokens", "revokeForeignUserTokens", "users", "End all access tokens that agents have for a user of any issuer", operators, nil, name.User{}, nothing, nil, a.revokeForeignTokens},
 
 		{get, "/vendors", "listVendors", "credential providers", "List the vendors that Deputy knows", operators, nil, nil, ok, list[vendorJSON]{}, a.listVendors},
 		{get, "/workload-pools/{pool}/providers", "listProviders", "credential providers", "List a pool's credential providers", operators, nil, nil, ok, list[providerJSON]{}, a.listProviders},
@@ -114,12 +121,18 @@ func (a *API) endpoints() []endpoint {
 
 		{get, "/workload-pools/{pool}/agents", "listAgents", "agents", "List a pool's agents", operators, nil, nil, ok, list[agentJSON]{}, a.listAgents},
 		{post, "/workload-pools/{pool}/agents", "deployAgent", "agents", "Deploy an agent, or a new version of it", operators, nil, newAgent{}, created, agentJSON{}, a.deployAgent},
+		{post, "/workload-pools/{pool}/agent-objects", "showAgentObjects", "agents", "Show what an agent would be in the cluster, without deploying it", operators, nil, newAgent{}, ok, objectsJSON{}, a.showObjects},
 		{get, "/workload-pools/{pool}/agents/{agent}", "getAgent", "agents", "Show an agent and what it is doing", operators, nil, nil, ok, agentJSON{}, a.getAgent},
 		{del, "/workload-pools/{pool}/agents/{agent}", "deleteAgent", "agents", "Stop and delete an agent", operators, nil, nil, nothing, nil, a.deleteAgent},
 		{post, "/workload-pools/{pool}/agents/{agent}/start", "startAgent", "agents", "Start an agent, or start it again", operators, nil, nil, ok, agentJSON{}, a.startAgent},
 		{post, "/workload-pools/{pool}/agents/{agent}/stop", "stopAgent", "agents", "Stop an agent", operators, nil, nil, ok, agentJSON{}, a.stopAgent},
+		{post, "/workload-pools/{pool}/builds", "buildAgent", "agents", "Build an agent without running it", operators, nil, newAgent{}, created, buildJSON{}, a.buildAgent},
+		{get, "/workload-pools/{pool}/agents/{agent}/builds", "listBuilds", "agents", "List what is kept of an agent's builds, the newest first", operators, nil, nil, ok, list[buildJSON]{}, a.listBuilds},
+		{post, "/workload-pools/{pool}/agents/{agent}/run", "runBuild", "agents", "Run a build, newest or earlier", operators, nil, runBuild{}, ok, agentJSON{}, a.runBuild},
 		{get, "/workload-pools/{pool}/agents/{agent}/logs", "agentLogs", "agents", "Show the last lines that an agent wrote", operators,
 			[]parameter{{"lines", "integer", "At most this many, 1 to 1000; 100 if left out"}}, nil, ok, logsJSON{}, a.agentLogs},
+		{get, "/workload-pools/{pool}/agents/{agent}/logs/stream", "followAgentLogs", "agents", "Follow what an agent writes as server-sent events", operators,
+			[]parameter{{"lines", "integer", "How many of the last lines come first, 0 to 1000; 100 if left out"}, {"after", "string", "The id of the last event that was read; it wins over lines"}}, nil, ok, nil, a.followAgentLogs},
 		{get, "/workload-pools/{pool}/agents/{agent}/keys", "listAgentKeys", "agents", "List what may call an agent with a key", operators, nil, nil, ok, list[agentKeyJSON]{}, a.listAgentKeys},
 		{post, "/workload-pools/{pool}/agents/{agent}/keys", "createAgentKey", "agents", "Create a key to call an agent with; it is shown once", operators, nil, newAgentKey{}, created, agentKeyJSON{}, a.createAgentKey},
 		{del, "/workload-pools/{pool}/agents/{agent}/keys/{key}", "deleteAgentKey", "agents", "Revoke an agent's key at once", operators, nil, nil, nothing, nil, a.deleteAgentKey},
@@ -128,7 +141,8 @@ func (a *API) endpoints() []endpoint {
 		{get, "/audit/stream", "followAudit", "audit", "Follow the audit log as server-sent events", operators, followQuery, nil, ok, nil, a.followAudit},
 		{get, "/audit/verify", "verifyAudit", "audit", "Check the audit log's hash chain from its beginning", operators, nil, nil, ok, chainJSON{}, a.verifyAudit},
 
-		{post, "/workload-tokens", "mintWorkloadToken", "credentials", "Exchange a launch token for a workload access token", launched, nil, mintRequest{}, ok, mintedJSON{}, a.mint},
+		{post, "/workload-tokens", "getWorkloadToken", "credentials", "Exchange the proof of a workload's identity for a workload access token: for a user's token, for a user's id, for an agent's call, or for the workload itself", attested, nil, tokenRequest{}, ok, tokenJSON{}, a.exchange},
+		{post, "/call-tokens", "getCallToken", "credentials", "Get what this agent calls another one with, for its user", agents, nil, callRequest{}, ok, callJSON{}, a.callAgent},
 		{post, "/credentials", "getCredential", "credentials", "Get a credential for the user, or a link at which he can give it", agents, nil, credentialRequest{}, ok, credentialAnswer{}, a.credential},
 		{del, "/credentials/{provider}", "clearCredential", "credentials", "Give back what this agent may use of the user's credential", agents, nil, nil, nothing, nil, a.clearCredential},
 		{get, "/authorizations/{authorization}", "getAuthorization", "credentials", "Read an authorization, waiting for its end if asked to", agents,

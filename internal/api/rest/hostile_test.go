@@ -104,7 +104,9 @@ func (w *world) shape() map[string]string {
 }
 
 func (w *world) hostileCallers() []hostile {
+	w.create("/workload-pools/default/workloads", `{"name":"gone"}`, nil)
 	gone := w.tokenFor(name.Workload{Pool: "default", Name: "gone"}, zhang)
+	w.expect(204, "DELETE", "/workload-pools/default/workloads/gone", "", nil)
 	self := w.tokenFor(docAgent, name.User{})
 	return []hostile{
 		{"no token", "GET", "/whoami", "", "", 401, "token_missing", "", ""},
@@ -122,11 +124,16 @@ func (w *world) hostileCallers() []hostile {
 		{"operator reads an authorization", "GET", "/authorizations/auth_x", w.operator, "", 403, "workload_token_needed", "", ""},
 		{"launch token uses a credential", "POST", "/credentials", w.launch, `{"provider":"feishu"}`, 401, "token_type", "", ""},
 		{"launch token administers", "GET", "/user-pools", w.launch, "", 401, "operator_token_unknown", "", ""},
-		{"agent mints", "POST", "/workload-tokens", w.agent, "{}", 401, "token_type", "", ""},
-		{"operator mints", "POST", "/workload-tokens", w.operator, "{}", 401, "token_malformed", "", ""},
-		{"launch mints for a user", "POST", "/workload-tokens", w.launch, `{"userToken":"stolen"}`, 400, "user_token_unsupported", "userToken", ""},
+		{"agent mints", "POST", "/workload-tokens", w.agent, "{}", 401, "proof_unknown", "", ""},
+		{"operator mints", "POST", "/workload-tokens", w.operator, "{}", 401, "proof_unknown", "", ""},
+		{"launch mints for a user's token", "POST", "/workload-tokens", w.launch, `{"userToken":"stolen"}`, 403, "user_tokens_not_taken", "userToken", ""},
+		{"launch mints for a user's id", "POST", "/workload-tokens", w.launch, `{"user":{"issuer":"` + zhang.Issuer + `","subject":"usr_zhang"}}`, 403, "user_not_assertable", "user", ""},
+		{"launch mints for half a user", "POST", "/workload-tokens", w.launch, `{"user":{"issuer":"","subject":"usr_zhang"}}`, 400, "user_invalid", "user", ""},
+		{"agent calls whom it may not", "POST", "/call-tokens", w.agent, `{"agent":"doc"}`, 403, "caller_not_allowed", "", ""},
+		{"agent calls another pool's", "POST", "/call-tokens", w.agent, `{"agent":"other/doc"}`, 400, "name_invalid", "", ""},
+		{"launch token calls", "POST", "/call-tokens", w.launch, `{"agent":"doc"}`, 401, "token_type", "", ""},
 		{"agent for nobody", "POST", "/credentials", self, `{"provider":"feishu"}`, 403, "user_required", "", ""},
-		{"agent that is gone", "POST", "/credentials", gone, `{"provider":"feishu"}`, 404, "workload_not_found", "", ""},
+		{"agent that is gone", "POST", "/credentials", gone, `{"provider":"feishu"}`, 401, "workload_gone", "", ""},
 	}
 }
 

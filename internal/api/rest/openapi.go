@@ -51,7 +51,7 @@ func (a *API) document(endpoints []endpoint) []byte {
 		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
 			string(operators): {Type: "http", Scheme: "bearer", Description: "An operator's token"},
 			string(agents):    {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A workload access token"},
-			string(launched):  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A launch token, from the file DEPUTY_WORKLOAD_TOKEN_FILE"},
+			string(attested):  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A proof of the workload's identity, as the launch token from the file DEPUTY_WORKLOAD_TOKEN_FILE"},
 		}},
 	}
 	failure := &huma.Response{Description: "An error", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: registry.Schema(reflect.TypeFor[problem](), true, "Problem")}}}

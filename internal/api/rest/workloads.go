@@ -3,9 +3,8 @@ package rest
 import (
 	"time"
 
-	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
-	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/workload"
 )
 
@@ -18,15 +17,12 @@ type whoamiJSON struct {
 }
 
 func (a *API) whoami(c *call) (any, error) {
-	w := whoamiJSON{Kind: c.caller.Kind, Operator: c.caller.Operator}
+	w := whoamiJSON{Kind: c.caller.Kind, Operator: c.caller.Operator, Chain: a.chain(c.caller)}
 	if !c.caller.Workload.IsZero() {
 		w.Workload = c.caller.Workload.SPIFFEID(a.TrustDomain)
 	}
 	if !c.caller.User.IsZero() {
 		w.User = &c.caller.User
-	}
-	for _, link := range c.caller.Chain {
-		w.Chain = append(w.Chain, link.SPIFFEID(a.TrustDomain))
 	}
 	return w, nil
 }
@@ -65,29 +61,47 @@ func (a *API) getWorkloadPool(c *call) (any, error) {
 	return workloadPool(found), err
 }
 
-type newWorkload struct {
-	Name        string   `json:"name" example:"doc-agent"`
-	Description string   `json:"description,omitempty"`
-	ReturnURLs  []string `json:"returnUrls,omitempty" doc:"Where people's browsers may be sent after an authorization; compared letter by letter"`
+type workloadSettings struct {
+	Description string         `json:"description,omitempty"`
+	ReturnURLs  []string       `json:"returnUrls,omitempty" doc:"Where people's browsers may be sent after an authorization; compared letter by letter"`
+	Disabled    bool           `json:"disabled,omitempty" doc:"It gets no tokens, and those that it has do not hold"`
+	AssertsFor  []string       `json:"assertsFor,omitempty" doc:"Issuers of the users for whom it gets tokens by their id alone, without proof"`
+	Callers     []string       `json:"callers,omitempty" doc:"Workloads of the pool that may call it for a user"`
+	UserTokens  userTokensJSON `json:"userTokens,omitzero" doc:"Whose tokens prove a user to it, if it is no agent of the runtime"`
 }
 
-type workloadSettings struct {
-	Description string   `json:"description,omitempty"`
-	ReturnURLs  []string `json:"returnUrls,omitempty" doc:"Where people's browsers may be sent after an authorization; compared letter by letter"`
+type userTokensJSON struct {
+	DiscoveryURL     string   `json:"discoveryUrl"`
+	AllowedClients   []string `json:"allowedClients,omitempty" doc:"Any client of the issuer, if left out"`
+	AllowedAudiences []string `json:"allowedAudiences,omitempty" doc:"One of them must be the token's"`
+}
+
+func (s workloadSettings) settings() workload.Settings {
+	return workload.Settings{
+		Description: s.Description, ReturnURLs: s.ReturnURLs, Disabled: s.Disabled,
+		Trust: workload.Trust{AssertsFor: s.AssertsFor, Callers: s.Callers, UserTokens: workload.UserTokens(s.UserTokens)},
+	}
+}
+
+type newWorkload struct {
+	Name string `json:"name" example:"doc-agent"`
+	workloadSettings
 }
 
 type workloadJSON struct {
-	Name        string    `json:"name"`
-	Pool        string    `json:"pool"`
-	SPIFFEID    string    `json:"spiffeId"`
-	Description string    `json:"description,omitempty"`
-	ReturnURLs  []string  `json:"returnUrls,omitempty"`
-	Version     int64     `json:"version"`
-	CreatedAt   time.Time `json:"createdAt"`
+	Name     string `json:"name"`
+	Pool     string `json:"pool"`
+	SPIFFEID string `json:"spiffeId"`
+	workloadSettings
+	Version   int64     `json:"version"`
+	CreatedAt time.Time `json:"createdAt"`
 }
 
 func (a *API) workload(w workload.Workload) workloadJSON {
-	return workloadJSON{w.Identity.Name, w.Identity.Pool, w.Identity.SPIFFEID(a.TrustDomain), w.Description, w.ReturnURLs, w.Version, w.Created}
+	return workloadJSON{
+		Name: w.Identity.Name, Pool: w.Identity.Pool, SPIFFEID: w.Identity.SPIFFEID(a.TrustDomain), Version: w.Version, CreatedAt: w.Created,
+		workloadSettings: workloadSettings{w.Description, w.ReturnURLs, w.Disabled, w.AssertsFor, w.Callers, userTokensJSON(w.UserTokens)},
+	}
 }
 
 func (a *API) listWorkloads(c *call) (any, error) {
@@ -100,7 +114,7 @@ func (a *API) createWorkload(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	made, err := a.Workloads.CreateWorkload(c.ctx, c.caller, name.Workload{Pool: c.path("pool"), Name: in.Name}, workload.Settings{Description: in.Description, ReturnURLs: in.ReturnURLs})
+	made, err := a.Workloads.CreateWorkload(c.ctx, c.caller, name.Workload{Pool: c.path("pool"), Name: in.Name}, in.settings())
 	return a.workload(made), err
 }
 
@@ -109,7 +123,7 @@ func (a *API) updateWorkload(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	changed, err := a.Workloads.UpdateWorkload(c.ctx, c.caller, c.workload(), workload.Settings(in))
+	changed, err := a.Workloads.UpdateWorkload(c.ctx, c.caller, c.workload(), in.settings())
 	return a.workload(changed), err
 }
 
@@ -126,27 +140,25 @@ func (a *API) deleteWorkload(c *call) (any, error) {
 	return nil, a.Workloads.DeleteWorkload(c.ctx, c.caller, c.workload())
 }
 
-type mintRequest struct {
-	UserToken secret.Text `json:"userToken,omitempty" doc:"Reserved: the runtime's ingress hands out tokens for users"`
+// revokeTokens ends the tokens that a workload has.
+func (a *API) revokeTokens(c *call) (any, error) {
+	return nil, a.Workloads.RevokeTokens(c.ctx, c.caller, c.workload())
 }
 
-type mintedJSON struct {
-	Token     string    `json:"token"`
-	ExpiresAt time.Time `json:"expiresAt"`
-	Workload  string    `json:"workload"`
+// revokeUserTokens ends the tokens that agents have for a user of a pool.
+func (a *API) revokeUserTokens(c *call) (any, error) {
+	u, err := a.Users.User(c.ctx, c.path("pool"), c.path("user"))
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.Workloads.RevokeUserTokens(c.ctx, c.caller, name.User{Issuer: userpool.Issuer(a.PublicURL, u.Pool), Subject: u.ID})
 }
 
-// mint exchanges the proof of a launch for a token with which the workload
-// speaks for itself.
-func (a *API) mint(c *call) (any, error) {
-	var in mintRequest
+// revokeForeignTokens does that for a user of any issuer, who need not be known.
+func (a *API) revokeForeignTokens(c *call) (any, error) {
+	var in name.User
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	if !in.UserToken.Empty() {
-		return nil, fault.New(fault.Invalid, "user_token_unsupported", "a launch token proves the agent only").WithSource("userToken").
-			WithFix("a token for a user comes with his request, in the header WorkloadAccessToken")
-	}
-	token, expires, err := a.Tokens.Mint(c.caller.Workload, name.User{}, nil)
-	return mintedJSON{token.RevealString(), expires.UTC(), c.caller.Workload.SPIFFEID(a.TrustDomain)}, err
+	return nil, a.Workloads.RevokeUserTokens(c.ctx, c.caller, in)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/consent"
+	"github.com/deputy-id/deputy/internal/exchange"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
@@ -35,6 +36,7 @@ import (
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/trial"
 	"github.com/deputy-id/deputy/internal/userpool"
+	"github.com/deputy-id/deputy/internal/usertoken"
 	"github.com/deputy-id/deputy/internal/vault"
 	"github.com/deputy-id/deputy/internal/vendor"
 	"github.com/deputy-id/deputy/internal/workload"
@@ -61,6 +63,7 @@ type world struct {
 	url      string
 	db       *store.DB
 	launches *attest.Launches
+	running  *workload.Launches
 	log      *journal
 	document *described
 	operator string // tokens
@@ -80,8 +83,9 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	key, err := jwt.Generate(jwt.ES256)
 	must(t, err)
-	tokens := (&workload.Tokens{Issuer: publicURL, TrustDomain: "deputy.local", Keys: []jwt.Key{key}, Now: time.Now}).Ready()
-	launches, err := attest.NewLaunches(attest.LaunchesConfig{Issuer: publicURL, TrustDomain: "deputy.local", Keys: []jwt.Key{key}, Live: func(id string) bool { return id == launchID }})
+	// Without a public URL, everybody is a user from elsewhere.
+	tokens := (&workload.Tokens{Issuer: publicURL, TrustDomain: "deputy.local", Keys: []jwt.Key{key}, Standings: store.Standings{DB: db}, Now: time.Now}).Ready()
+	launches, err := attest.NewLaunches(attest.LaunchesConfig{Issuer: publicURL, TrustDomain: "deputy.local", Keys: []jwt.Key{key}, Live: func(_ context.Context, id string) (bool, error) { return id == launchID, nil }})
 	must(t, err)
 	catalogue, err := vendor.Builtin()
 	must(t, err)
@@ -96,9 +100,13 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	pools, agents := store.UserPools{DB: db}, &agent.Registry{Store: store.Agents{DB: db}, Guard: g, Now: time.Now}
 	passwords := &userpool.Passwords{Hasher: userpool.NewHasher(1), Breached: breached}
-	w := &world{t: t, db: db, launches: launches, log: log, api: &rest.API{
+	running := &workload.Launches{Store: store.Launches{DB: db}, Guard: g, Owner: "test", Now: time.Now}
+	exchanger := &exchange.Exchange{
+		Workloads: store.Workloads{DB: db}, Agents: agents.Store, Tokens: tokens, Verifier: &usertoken.Issuers{}, Binder: running, IngressURL: "https://run.example", Guard: g,
+	}
+	w := &world{t: t, db: db, launches: launches, running: running, log: log, api: &rest.API{
 		PublicURL: publicURL, IngressURL: "https://run.example", Version: "test", TrustDomain: "deputy.local",
-		Operators: &operator.Registry{Store: store.Operators{DB: db}, Guard: g, Now: time.Now}, Tokens: tokens, Launches: launches,
+		Operators: &operator.Registry{Store: store.Operators{DB: db}, Guard: g, Now: time.Now}, Tokens: tokens, Attestors: []attest.Attestor{launches}, Exchange: exchanger,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Clients: pools, Registrations: pools, Passwords: passwords, Provisioning: pools,
 		Roster:    &roster.Roster{Store: pools, Passwords: passwords, Guard: g, Now: time.Now},
 		Factors:   &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g},
@@ -106,7 +114,7 @@ func newWorld(t *testing.T) *world {
 		Providers: providers, Trials: &trial.Trials{Guard: g, Providers: providers}, Vault: v, Flow: flow,
 		Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow, Other: &obtain.Kinds{Providers: providers, Now: time.Now}},
 		Agents: agents, AgentKeys: &agent.Keys{Store: store.Agents{DB: db}, Guard: g, Now: time.Now, Barred: func(_ context.Context, u name.User) (bool, error) { return u.Subject == "usr_gone", nil }}, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
-		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),
+		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, Register: running, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),
 	}}
 	w.serve()
 	w.document = w.describe()
@@ -138,12 +146,13 @@ func (w *world) setUp() {
 	w.agent = w.tokenFor(docAgent, zhang)
 	launch, _, err := w.launches.Mint(attest.Launch{ID: launchID, Workload: docAgent}, time.Minute)
 	must(w.t, err)
+	must(w.t, w.running.Begin(ctx, attest.Launch{ID: launchID, Workload: docAgent}, time.Now().Add(time.Minute)))
 	w.launch = launch.RevealString()
 }
 
 func (w *world) tokenFor(agent name.Workload, u name.User) string {
 	w.t.Helper()
-	token, _, err := w.api.Tokens.Mint(agent, u, nil)
+	token, _, err := w.api.Tokens.Mint(w.t.Context(), agent, u, nil)
 	must(w.t, err)
 	return token.RevealString()
 }
@@ -231,7 +240,10 @@ func (idle) Start(context.Context, fleet.Run) (fleet.Instance, error) {
 	return nil, errIdle()
 }
 func (idle) Logs(context.Context, name.Workload, int) ([]string, error) { return nil, errIdle() }
-func (idle) Remove(context.Context, name.Workload) error                { return nil }
+func (idle) Follow(context.Context, name.Workload, string, int) ([]string, string, error) {
+	return nil, "", errIdle()
+}
+func (idle) Remove(context.Context, name.Workload) error { return nil }
 
 func errIdle() error { return fault.New(fault.Unavailable, "idle", "nothing runs in this test") }
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +19,31 @@ import (
 const maxBuildOutput = 6 << 10 // bytes of a compiler's output that are shown
 
 // Build implements fleet.Driver. Agents written in Go are compiled once for each
-// version; for others it checks that the entry point is there.
+// build; of others the files are kept, and it checks that the entry point is there.
 func (d *Driver) Build(ctx context.Context, a agent.Agent) error {
+	kept, err := d.isKept(a)
+	if err != nil {
+		return err
+	}
+	kind := a.Definition.Kind()
+	if !kept {
+		if err := d.make(ctx, a, kind); err != nil {
+			return err
+		}
+	}
+	if kind == agent.PythonScript {
+		return d.buildPython(ctx, d.ofKept(a))
+	}
+	return nil
+}
+
+// ofKept is the agent with the directory in which its files are kept.
+func (d *Driver) ofKept(a agent.Agent) agent.Agent {
+	a.Directory = d.kept(a)
+	return a
+}
+
+func (d *Driver) make(ctx context.Context, a agent.Agent, kind agent.Kind) error {
 	if info, err := os.Stat(a.Directory); err != nil || !info.IsDir() {
 		return fault.Wrap(err, fault.Invalid, "agent_directory", "there is no directory %s", a.Directory).WithFix("deploy the agent again from where it is")
 	}
@@ -31,42 +53,21 @@ func (d *Driver) Build(ctx context.Context, a agent.Agent) error {
 		return fault.Wrap(err, fault.Invalid, "agent_entry_point", "there is no entry point %s in %s", a.Definition.EntryPoint, a.Directory).
 			WithSource("agentkit.yaml: common.entry_point")
 	}
-	switch kind := kindOf(a.Definition); kind {
-	case pythonScript:
-		return d.buildPython(ctx, a)
-	case builtGo, builtScript:
-		return d.build(ctx, a, kind, info.IsDir())
-	case executable:
+	switch kind {
+	case agent.BuiltGo, agent.BuiltScript:
+		return d.keep(a, func(work string) error { return d.compile(ctx, a, kind, info.IsDir(), work) })
+	case agent.Executable:
 		if info.IsDir() || info.Mode()&0o111 == 0 {
 			return fault.New(fault.Invalid, "agent_entry_point", "entry point %s is not an executable file", a.Definition.EntryPoint).
 				WithSource("agentkit.yaml: common.entry_point").WithFix("chmod +x it, or set common.language")
 		}
 	}
-	return nil
+	return d.keepFiles(ctx, a)
 }
 
-// binary returns where the version's program is. The time of creation is in it
-// because versions begin at 1 again when an agent is deleted and deployed anew.
-func (d *Driver) binary(a agent.Agent) string {
-	return d.home(a.Workload(), "build", fmt.Sprintf("%x-%d", a.CreatedAt.UnixNano(), a.Version), a.Name)
-}
-
-func (d *Driver) build(ctx context.Context, a agent.Agent, kind kind, isDir bool) error {
-	target := d.binary(a)
-	if _, err := os.Stat(target); err == nil {
-		return nil
-	}
-	dir := filepath.Dir(target)
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return unwritable(err)
-	}
-	// Built aside and renamed, so that a build that was cut short is not taken for one.
-	work, err := os.MkdirTemp(filepath.Dir(dir), ".building-*")
-	if err != nil {
-		return unwritable(err)
-	}
-	defer os.RemoveAll(work)
-	if kind == builtGo {
+func (d *Driver) compile(ctx context.Context, a agent.Agent, kind agent.Kind, isDir bool, work string) error {
+	var err error
+	if kind == agent.BuiltGo {
 		err = d.goBuild(ctx, a, isDir, filepath.Join(work, a.Name))
 	} else {
 		err = d.runBuilder(ctx, a, []string{"/bin/sh", a.Definition.EntryPoint}, []string{"BUILD_OUTPUT_DIR=" + work, "BUILD_BINARY_NAME=" + a.Name})
@@ -77,42 +78,7 @@ func (d *Driver) build(ctx context.Context, a agent.Agent, kind kind, isDir bool
 	if info, err := os.Stat(filepath.Join(work, a.Name)); err != nil || info.Mode()&0o111 == 0 {
 		return fault.Wrap(err, fault.Invalid, "agent_build_failed", "the build of %s left no program at $BUILD_OUTPUT_DIR/$BUILD_BINARY_NAME", a.Definition.EntryPoint)
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return unwritable(err)
-	}
-	if err := os.Rename(work, dir); err != nil {
-		return unwritable(err)
-	}
-	d.dropOldBuilds(dir)
 	return nil
-}
-
-// keptBuilds is how many programs of an agent are kept: a version serves until a
-// newer one is healthy, and some never are.
-const keptBuilds = 5
-
-// dropOldBuilds deletes all programs but the last ones.
-func (d *Driver) dropOldBuilds(present string) {
-	entries, err := os.ReadDir(filepath.Dir(present))
-	if err != nil {
-		return
-	}
-	type build struct {
-		path string
-		made time.Time
-	}
-	var builds []build
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
-			builds = append(builds, build{filepath.Join(filepath.Dir(present), e.Name()), info.ModTime()})
-		}
-	}
-	slices.SortFunc(builds, func(a, b build) int { return b.made.Compare(a.made) })
-	for _, old := range builds[min(keptBuilds, len(builds)):] {
-		if err := os.RemoveAll(old.path); err != nil {
-			d.Log.Warn("an old build is left", "err", err)
-		}
-	}
 }
 
 func (d *Driver) goBuild(ctx context.Context, a agent.Agent, isDir bool, target string) error {
@@ -125,12 +91,7 @@ func (d *Driver) goBuild(ctx context.Context, a agent.Agent, isDir bool, target 
 		return fault.Wrap(err, fault.Invalid, "go_missing", "the agent is written in Go, and there is no go command").
 			WithFix("install Go from https://go.dev/dl and start Deputy again with it in PATH")
 	}
-	// The package of a file, not the file alone: it may have others.
-	pkg := a.Definition.EntryPoint
-	if !isDir {
-		pkg = filepath.ToSlash(filepath.Dir(pkg))
-	}
-	return d.runBuilder(ctx, a, []string{path, "build", "-o", target, "./" + pkg}, nil)
+	return d.runBuilder(ctx, a, []string{path, "build", "-o", target, a.Definition.GoPackage(isDir)}, nil)
 }
 
 // runBuilder runs a build command in the agent's directory.

@@ -7,10 +7,12 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,7 @@ type Driver struct {
 
 	mu    sync.Mutex
 	ports map[int]bool // given to instances that may still be running
+	logs  map[name.Workload]*lineLog
 }
 
 var _ fleet.Driver = (*Driver)(nil)
@@ -63,7 +66,7 @@ func (d *Driver) Start(ctx context.Context, r fleet.Run) (fleet.Instance, error)
 	if err != nil {
 		return nil, err
 	}
-	log, err := openLog(d.home(w, "log"), d.MaxLog)
+	log, err := d.log(w).writer()
 	if err != nil {
 		return nil, unwritable(err)
 	}
@@ -116,54 +119,59 @@ func (d *Driver) environment(r fleet.Run, port int) []string {
 
 // command returns what to execute for an agent that has been built.
 func (d *Driver) command(a agent.Agent) ([]string, error) {
-	entry := filepath.Join(a.Directory, filepath.FromSlash(a.Definition.EntryPoint))
-	switch kindOf(a.Definition) {
-	case builtGo, builtScript:
+	entry := filepath.Join(d.kept(a), filepath.FromSlash(a.Definition.EntryPoint))
+	switch a.Definition.Kind() {
+	case agent.BuiltGo, agent.BuiltScript:
 		return []string{d.binary(a)}, nil
-	case script:
+	case agent.Script:
 		return []string{"/bin/sh", entry}, nil
-	case pythonScript:
-		program, _, err := d.interpreter(a)
+	case agent.PythonScript:
+		program, _, err := d.interpreter(d.ofKept(a))
 		return []string{program, "-u", entry}, err // unbuffered, or the log would lag behind
 	default:
 		return []string{entry}, nil
 	}
 }
 
-// kind is how an agent is started.
-type kind int
-
-const (
-	executable   kind = iota // the entry point itself
-	script                   // the entry point, by sh
-	pythonScript             // the entry point, by Python
-	builtGo                  // what go build makes of the entry point's package
-	builtScript              // what the entry point, a script, builds
-)
-
-func kindOf(d agent.Definition) kind {
-	ext := filepath.Ext(d.EntryPoint)
-	switch {
-	case ext == ".py":
-		return pythonScript
-	case d.Language == agent.Golang && ext == ".sh":
-		return builtScript
-	case ext == ".sh":
-		return script
-	case d.Language == agent.Golang || ext == ".go":
-		return builtGo
-	default:
-		return executable
+// log returns the log of an agent, which is kept until the agent is removed.
+func (d *Driver) log(w name.Workload) *lineLog {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.logs == nil {
+		d.logs = map[name.Workload]*lineLog{}
 	}
+	if d.logs[w] == nil {
+		d.logs[w] = newLog(d.home(w, "log"), d.MaxLog)
+	}
+	return d.logs[w]
 }
 
 // Logs implements fleet.Driver.
 func (d *Driver) Logs(_ context.Context, w name.Workload, n int) ([]string, error) {
-	lines, err := tail(d.home(w, "log"), n)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "agent_log", "the agent's log cannot be read")
+	lines, _, err := d.log(w).tail(n)
+	return lines, unreadable(err)
+}
+
+// Follow implements fleet.Driver. A place is a count of bytes.
+func (d *Driver) Follow(ctx context.Context, w name.Workload, place string, n int) ([]string, string, error) {
+	log := d.log(w)
+	if place == "" {
+		lines, behind, err := log.tail(n)
+		return lines, strconv.FormatInt(behind, 10), unreadable(err)
 	}
-	return lines, nil
+	from, err := strconv.ParseInt(place, 10, 64)
+	if err != nil || from < 0 {
+		return nil, place, fault.New(fault.Invalid, "log_place", "%q is no place in a log", name.Clip(place, 40)).WithFix("send what the stream gave as an id, or nothing")
+	}
+	lines, behind, err := log.follow(ctx, from, n)
+	return lines, strconv.FormatInt(behind, 10), unreadable(err)
+}
+
+func unreadable(err error) error {
+	if err == nil || fault.Is(err, fault.NotFound) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fault.Wrap(err, fault.Unavailable, "agent_log", "the agent's log cannot be read")
 }
 
 // Remove implements fleet.Driver.
@@ -171,5 +179,10 @@ func (d *Driver) Remove(_ context.Context, w name.Workload) error {
 	if w.IsZero() || strings.ContainsAny(w.Pool+w.Name, `/\`) {
 		return fault.New(fault.Internal, "agent_directory", "%q is not a workload", w)
 	}
-	return os.RemoveAll(d.home(w))
+	err := os.RemoveAll(d.home(w))
+	d.log(w).remove()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.logs, w)
+	return err
 }

@@ -27,14 +27,14 @@ func TestFleetOfProcesses(t *testing.T) {
 	}
 	var f *fleet.Fleet
 	launches, err := attest.NewLaunches(attest.LaunchesConfig{
-		Issuer: "http://localhost:8080", TrustDomain: "deputy.test", Keys: []jwt.Key{key}, Live: func(id string) bool { return f.Live(id) },
+		Issuer: "http://localhost:8080", TrustDomain: "deputy.test", Keys: []jwt.Key{key}, Live: func(_ context.Context, id string) (bool, error) { return f.Live(id), nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	store, dir := &agenttest.Memory{}, t.TempDir()
 	f = fleet.New(fleet.Config{
-		Store: store, Driver: newDriver(t), Launches: launches, URL: "http://localhost:8080", TrustDomain: "deputy.test", Dir: dir,
+		Store: store, Driver: newDriver(t), Launches: launches, Register: alone{}, URL: "http://localhost:8080", TrustDomain: "deputy.test", Dir: dir,
 		Log: slog.New(slog.DiscardHandler), BackoffMin: time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -55,7 +55,7 @@ func TestFleetOfProcesses(t *testing.T) {
 		return secret.FromString(strings.TrimSuffix(string(token), "\n"))
 	}
 	token := read()
-	if launch, err := launches.Verify(token); err != nil || launch.Workload != doc {
+	if launch, err := launches.Verify(t.Context(), token); err != nil || launch.Workload != doc {
 		t.Errorf("launch %v, %v", launch, err)
 	}
 	if res, err := http.Post(status.URL+"/die", "", nil); err == nil {
@@ -66,10 +66,10 @@ func TestFleetOfProcesses(t *testing.T) {
 	for again.Restarts == status.Restarts {
 		again = ready(t, f)
 	}
-	if _, err := launches.Verify(token); err == nil {
+	if _, err := launches.Verify(t.Context(), token); err == nil {
 		t.Error("the token outlives the launch")
 	}
-	if _, err := launches.Verify(read()); err != nil {
+	if _, err := launches.Verify(t.Context(), read()); err != nil {
 		t.Errorf("the token of the second launch: %v", err)
 	}
 	cancel()
@@ -98,3 +98,10 @@ func ready(t *testing.T, f *fleet.Fleet) fleet.Status {
 	}
 	return s
 }
+
+// alone is a fleet.Register where there is no other replica.
+type alone struct{}
+
+func (alone) Begin(context.Context, attest.Launch, time.Time) error { return nil }
+func (alone) Keep(context.Context, attest.Launch, time.Time) error  { return nil }
+func (alone) End(context.Context, attest.Launch) error              { return nil }

@@ -25,7 +25,7 @@ type spec struct {
 	dir     string
 	env     []string
 	port    int
-	log     *lineLog // closed when the instance has ended
+	log     *logWriter // closed when the instance has ended
 	slog    *slog.Logger
 	ended   func() // called when nothing is left
 }

@@ -42,7 +42,8 @@ func TestLaunchesLeaveNothing(t *testing.T) {
 	}
 	store, dir := &agenttest.Memory{}, t.TempDir()
 	f := fleet.New(fleet.Config{
-		Store: store, Driver: &process.Driver{Dir: filepath.Join(dir, "agents"), Log: slog.New(slog.DiscardHandler)}, Launches: plainMint{},
+		Register: alone{},
+		Store:    store, Driver: &process.Driver{Dir: filepath.Join(dir, "agents"), Log: slog.New(slog.DiscardHandler)}, Launches: plainMint{},
 		URL: "http://localhost:8080", TrustDomain: "deputy.test", Dir: filepath.Join(dir, "launch"), Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -30,7 +30,12 @@ var doc = name.Workload{Pool: "default", Name: "doc"}
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("PLAY_DEPUTY_IN"); dir != "" {
 		d := &process.Driver{Dir: dir, Log: slog.New(slog.DiscardHandler)}
-		i, err := d.Start(context.Background(), fleet.Run{Agent: scripted("family.sh", agent.Environment{"FIFO": os.Getenv("PLAY_FIFO")})})
+		a := scripted("family.sh", agent.Environment{"FIFO": os.Getenv("PLAY_FIFO")})
+		err := d.Build(context.Background(), a)
+		var i fleet.Instance
+		if err == nil {
+			i, err = d.Start(context.Background(), fleet.Run{Agent: a})
+		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -167,7 +172,7 @@ func TestTheEnvironmentIsScrubbed(t *testing.T) {
 			t.Errorf("%s: %v, %v", dir, info.Mode(), err)
 		}
 	}
-	if info, err := os.Stat(filepath.Join(d.Dir, "default/doc/log/agent.log")); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(d.Dir, "default/doc/log/agent-0000000000000000.log")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("log: %v, %v", info.Mode(), err)
 	}
 }
@@ -275,13 +280,13 @@ func TestGoAgent(t *testing.T) {
 		t.Error(err)
 	}
 	// A version may serve while newer ones are built, but not all are kept for ever.
-	for range 5 {
+	for range 8 {
 		a.Version++
 		if err := d.Build(t.Context(), a); err != nil {
 			t.Error(err)
 		}
 	}
-	if builds, err := os.ReadDir(filepath.Join(d.Dir, "default/doc/build")); err != nil || len(builds) != 5 {
+	if builds, err := os.ReadDir(filepath.Join(d.Dir, "default/doc/build")); err != nil || len(builds) != agent.KeptBuilds+3 {
 		t.Errorf("builds that are kept: %v, %v", builds, err)
 	}
 	if err := d.Remove(t.Context(), doc); err != nil {
@@ -289,6 +294,67 @@ func TestGoAgent(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(d.Dir, "default/doc")); !os.IsNotExist(err) {
 		t.Errorf("after Remove: %v", err)
+	}
+}
+
+// TestABuildIsKeptAsItWas changes and deletes what an agent was made of.
+func TestABuildIsKeptAsItWas(t *testing.T) {
+	d, outside := newDriver(t), t.TempDir()
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil { //nolint:gosec // a program is executable
+			t.Fatal(err)
+		}
+	}
+	a := define("", "agent.sh", agent.Python, nil)
+	a.Directory = t.TempDir()
+	write(filepath.Join(outside, "word"), "outside")
+	write(filepath.Join(a.Directory, "agent.sh"), `cd "$(dirname "$0")" && echo "one $(cat words/inside) $(cat outside/word) $(ls -A)"`)
+	for _, dir := range []string{"words", ".git"} {
+		if err := os.Mkdir(filepath.Join(a.Directory, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(a.Directory, "words", "first"), "inside")
+	relative, err := filepath.Rel(a.Directory, outside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"words/inside": "first", "outside": relative} {
+		if err := os.Symlink(target, filepath.Join(a.Directory, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says := func() string {
+		t.Helper()
+		i := start(t, d, fleet.Run{Agent: a})
+		await(t, "the end of the agent", i.Done())
+		return i.Reason()
+	}
+	want := "one inside outside agent.sh outside words"
+	if got := strings.ReplaceAll(says(), "\n", " "); !strings.Contains(strings.Join(logLines(t, d, 5), " "), want) {
+		t.Errorf("%s: %q", got, logLines(t, d, 5))
+	}
+	write(filepath.Join(a.Directory, "agent.sh"), "echo two")
+	a.Version, a.Build = 2, 1 // it is started again
+	says()
+	a.Version, a.Build = 3, 3 // and launched
+	says()
+	if err := os.RemoveAll(a.Directory); err != nil {
+		t.Fatal(err)
+	}
+	a.Version, a.Build, a.Repeats = 4, 1, true // and taken back
+	says()
+	if got := strings.Join(logLines(t, d, 100), " "); strings.Count(got, "one inside outside") != 3 || strings.Count(got, "two") != 1 || !strings.HasSuffix(got, "words") {
+		t.Errorf("it said %q", got)
+	}
+	a.Build = 2
+	if err := d.Build(t.Context(), a); !fault.HasCode(err, "agent_build_gone") {
+		t.Errorf("a build that is not kept: %v", err)
+	}
+	a.Repeats = false
+	if err := d.Build(t.Context(), a); !fault.HasCode(err, "agent_directory") {
+		t.Errorf("the newest build without its directory: %v", err)
 	}
 }
 

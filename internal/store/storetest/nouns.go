@@ -123,10 +123,10 @@ func (s stores) give(t testing.TB, w name.Workload, u name.User, g vault.Grant) 
 	if g.Version == 0 {
 		g = grant(t, u)
 		d.GrantID = g.ID
-		must(t, s.authorizations.Complete(t.Context(), Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, completed(a), g, d))
+		must(t, s.authorizations.Complete(t.Context(), Permit(t, consent.ActionFinish, a.Resource()), consent.ActionFinish, s.completed(t, a), g, d))
 		return g, d
 	}
-	must(t, s.authorizations.Complete(t.Context(), Permit(t, consent.ActionDecide, a.Resource()), consent.ActionDecide, completed(a), vault.Grant{}, d))
+	must(t, s.authorizations.Complete(t.Context(), Permit(t, consent.ActionDecide, a.Resource()), consent.ActionDecide, s.completed(t, a), vault.Grant{}, d))
 	return g, d
 }
 
@@ -140,12 +140,49 @@ func pending(w name.Workload, u name.User) consent.Authorization {
 		LinkHash: name.NewID("h"), Sealed: []byte{1}, Version: 1, Created: moment, Expires: moment.Add(consent.Life), Updated: moment}
 }
 
+// completed is of the first version of the provider.
 func completed(a consent.Authorization) consent.Authorization {
 	a.State, a.Version, a.ProviderVersion = consent.Completed, a.Version+1, 1
 	return a
 }
 
+// completed is of the provider as it is now.
+func (s stores) completed(t testing.TB, a consent.Authorization) consent.Authorization {
+	v, err := s.providers.Provider(t.Context(), a.Pool, a.Provider)
+	check(t, err)
+	a = completed(a)
+	a.ProviderVersion = v.Version
+	return a
+}
+
 var sameScopes = cmp.Comparer(func(a, b name.Scopes) bool { return a.String() == b.String() })
+
+// testMovedProvider has a provider speak to another third party: not while there is
+// a token that would be sent there.
+func testMovedProvider(t *testing.T, open Open) {
+	db, _ := open(t)
+	s := setUp(t, db)
+	v := sealedProvider("p", "feishu", "cli_1")
+	v.Version, v.Endpoints.Base = 2, "https://elsewhere.example"
+	move := Permit(t, provider.ActionUpdate, provider.Resource("p", "feishu"))
+	g, _ := s.give(t, agentA, zhang, vault.Grant{})
+	wantCode(t, s.providers.MoveProvider(t.Context(), move, v), "provider_has_grants")
+	must(t, s.vault.DeleteGrant(t.Context(), Permit(t, vault.ActionDelete, vault.GrantResource("p", g.ID)), "p", g.ID))
+	wantCode(t, s.providers.MoveProvider(t.Context(), move, v), "provider_has_grants") // there is a token to be revoked
+	if got, err := s.providers.Provider(t.Context(), "p", "feishu"); err != nil || got.Version != 1 || got.Endpoints.Base != "" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	revocations, err := s.vault.TakeRevocations(t.Context(), move.Entry().Time.Add(time.Hour), move.Entry().Time.Add(2*time.Hour), 10)
+	if must(t, err); len(revocations) != 1 {
+		t.Fatalf("%d grants are to be revoked", len(revocations))
+	}
+	must(t, s.vault.FinishRevocation(t.Context(), Permit(t, vault.ActionRevokeUpstream, vault.GrantResource("p", g.ID)), revocations[0]))
+	must(t, s.providers.MoveProvider(t.Context(), move, v))
+	wantCode(t, s.providers.MoveProvider(t.Context(), move, v), "provider_changed")
+	if got, err := s.providers.Provider(t.Context(), "p", "feishu"); err != nil || got.Version != 2 || got.Endpoints.Base != v.Endpoints.Base {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
 
 func testGrants(t *testing.T, open Open) {
 	db, _ := open(t)

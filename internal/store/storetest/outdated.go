@@ -229,7 +229,7 @@ func (p *granting) create(t *testing.T) {
 }
 
 // check is must for a goroutine that is not the test's own.
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Error(err)
@@ -283,7 +283,7 @@ func (p *granting) complete(t *testing.T, action guard.Action, w name.Workload, 
 	a := pending(w, p.user)
 	check(t, p.authorizations.BeginAuthorization(t.Context(), Permit(t, consent.ActionBegin, a.Resource()), a))
 	d := vault.Delegation{ID: name.NewID("dlg"), GrantID: of.ID, Workload: w, Scopes: of.Scopes, Created: moment, Updated: moment}
-	check(t, p.authorizations.Complete(t.Context(), Permit(t, action, a.Resource()), action, completed(a), g, d))
+	check(t, p.authorizations.Complete(t.Context(), Permit(t, action, a.Resource()), action, p.completed(t, a), g, d))
 }
 
 func (p *granting) refresh(t *testing.T, g vault.Grant, until time.Time) {

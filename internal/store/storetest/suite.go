@@ -39,6 +39,7 @@ func Run(t *testing.T, open Open) {
 		{"Operators", testOperators},
 		{"Workloads", testWorkloads},
 		{"Providers", testProviders},
+		{"MovedProvider", testMovedProvider},
 		{"ProviderWorkloads", testProviderWorkloads},
 		{"Grants", testGrants},
 		{"GrantLease", testGrantLease},

@@ -93,10 +93,10 @@ export class Agent {
   }
 
   /**
-   * Answers requests on 127.0.0.1 at the port that the environment's PORT names,
-   * until signal, or without one SIGTERM or SIGINT. Then it takes no new requests,
-   * lets running ones finish for 5 s and cancels the rest. It returns after such a
-   * stop.
+   * Answers requests at the port that the environment's PORT names, on 127.0.0.1
+   * or, in a pod, on the address in DEPUTY_HOST, until signal, or without one
+   * SIGTERM or SIGINT. Then it takes no new requests, lets running ones finish for
+   * 5 s and cancels the rest. It returns after such a stop.
    */
   async serve(signal: AbortSignal = untilTold()): Promise<void> {
     const port = Number(process.env["PORT"]);
@@ -110,7 +110,7 @@ export class Agent {
     server.on("request", (_, response: ServerResponse) => response.once("close", () => signal.aborted && setImmediate(() => server.closeIdleConnections())));
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(port, "127.0.0.1", resolve);
+      server.listen(port, process.env["DEPUTY_HOST"] || "127.0.0.1", resolve);
     });
     await aborted(signal);
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -134,16 +134,16 @@ export class Agent {
     const signal = anySignal(gone.signal, stop, AbortSignal.timeout(this.#maxTurn));
     try {
       const wat = new Secret(header(request, "workloadaccesstoken"));
-      const user = await this.#authenticate(response, requestId, wat);
-      if (!user) return;
+      const who = await this.#authenticate(response, requestId, wat);
+      if (!who) return;
       const prompt = await this.#readPrompt(request, response, requestId);
       if (prompt === undefined) return;
       const id = header(request, "session_id");
-      const session = { user, id: sessionName.test(id) ? id : "" };
+      const session = { user: who.user, id: sessionName.test(id) ? id : "" };
       const stream = new Stream(response, this.#name, this.#world.deputy.now, leave);
       stream.begin();
       try {
-        await this.#respond(new Turn(this.#world, wat, stream, prompt, session, requestId, signal));
+        await this.#respond(new Turn(this.#world, wat, stream, prompt, session, who.chain, requestId, signal));
         signal.throwIfAborted(); // an answer that was cut off is not finished
         stream.finish();
       } catch (error) {
@@ -157,15 +157,15 @@ export class Agent {
     }
   }
 
-  /** Returns the user, or answers a request without a believable token. Not being able to check one is a failure of ours, not of the caller. */
-  async #authenticate(response: ServerResponse, requestId: string, wat: Secret): Promise<User | undefined> {
+  /** Returns the user and who called for him, or answers a request without a believable token. Not being able to check one is a failure of ours, not of the caller. */
+  async #authenticate(response: ServerResponse, requestId: string, wat: Secret): Promise<{ user: User; chain: string[] } | undefined> {
     try {
       if (wat.empty) {
         throw new DeputyError({ code: "token_missing", message: "the request has no workload access token; it did not come through the ingress" });
       }
-      const { user } = await this.#world.deputy.verify(wat);
+      const { user, chain } = await this.#world.deputy.verify(wat);
       if (!user) throw new DeputyError({ code: "token_without_user", message: "the workload access token acts for nobody" });
-      return user;
+      return { user, chain };
     } catch (error) {
       this.#world.log("warn", "caller refused", { request: requestId, error: String(error) });
       if (!(error instanceof DeputyError) || !error.code.startsWith("token_")) {

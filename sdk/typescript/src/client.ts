@@ -1,10 +1,11 @@
+import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 
 import { readAuthorization, type Authorization } from "./authorization.js";
 import type { Credential } from "./credential.js";
 import { ConsentRequired, DeputyError } from "./errors.js";
 import { Wire } from "./http.js";
-import { identity, parse, signedBy, type Identity } from "./jwt.js";
+import { identity, parse, signedBy, type Identity, type User } from "./jwt.js";
 import { KeySet } from "./keys.js";
 import { noSecret, Secret } from "./secret.js";
 import { sleep as realSleep, type Sleep } from "./time.js";
@@ -20,6 +21,11 @@ export interface ClientOptions {
   workload?: string | undefined;
   /** The launch file, from which {@link Client.workloadToken} proves what this process is. */
   tokenFile?: string | undefined;
+  /**
+   * Lets other processes use the launch file, too. If not, the launch is this process's once it has exchanged the
+   * file, and nobody else who reads the file can do anything with it.
+   */
+  unbound?: boolean | undefined;
   /** Carries the requests to Deputy. */
   fetch?: typeof globalThis.fetch | undefined;
   /** The clock, in milliseconds. */
@@ -34,6 +40,23 @@ export interface CallOptions {
   /** To find the request in Deputy's log. */
   requestId?: string | undefined;
 }
+
+/** What one agent calls another one with, for its user. */
+export interface CallToken {
+  token: Secret;
+  expires: Date | undefined;
+  /** Where that agent is reached: `${url}/invoke`, `${url}/a2a`, and so on. Empty if Deputy does not run it. */
+  url: string;
+}
+
+/** A workload access token. */
+export interface WorkloadToken {
+  token: Secret;
+  expires: Date | undefined;
+}
+
+/** What this process makes up for {@link Client.workloadToken}: all its clients are of the same launch. */
+const launchBinding = randomBytes(24).toString("base64url");
 
 /** What requests to a third party carry: one user's access token, or the API key or password that an operator gave Deputy. */
 export interface AccessToken {
@@ -72,6 +95,8 @@ export class Client {
   readonly workload: string | undefined;
   readonly now: () => number;
   readonly #tokenFile: string | undefined;
+  readonly #unbound: boolean;
+  readonly #fetch: typeof globalThis.fetch;
   readonly #wire: Wire;
   readonly #keys: KeySet;
   readonly #sleep: Sleep;
@@ -80,12 +105,18 @@ export class Client {
     this.workload = options.workload;
     this.now = options.now ?? Date.now;
     this.#tokenFile = options.tokenFile;
+    this.#unbound = options.unbound ?? false;
+    this.#fetch = options.fetch ?? globalThis.fetch;
     this.#sleep = options.sleep ?? realSleep;
-    this.#wire = new Wire(options.url, options.fetch ?? globalThis.fetch, this.#sleep);
+    this.#wire = new Wire(options.url, this.#fetch, this.#sleep);
     this.#keys = new KeySet(() => this.#wire.once({ method: "GET", path: "/.well-known/jwks.json" }, 20_000), this.now);
   }
 
-  /** A client for the Deputy that launched this process, from DEPUTY_URL, DEPUTY_WORKLOAD and DEPUTY_WORKLOAD_TOKEN_FILE. */
+  /**
+   * A client for the Deputy that launched this process, from DEPUTY_URL, DEPUTY_WORKLOAD and
+   * DEPUTY_WORKLOAD_TOKEN_FILE. An agent of several processes sets DEPUTY_WORKLOAD_BINDING to "off" in its
+   * runtime_envs; see {@link ClientOptions.unbound}.
+   */
   static fromEnvironment(env: NodeJS.ProcessEnv = process.env): Client {
     const need = (name: string): string => {
       const value = env[name];
@@ -95,7 +126,8 @@ export class Client {
       }
       return value;
     };
-    return new Client({ url: need("DEPUTY_URL"), workload: need("DEPUTY_WORKLOAD"), tokenFile: need("DEPUTY_WORKLOAD_TOKEN_FILE") });
+    const unbound = env["DEPUTY_WORKLOAD_BINDING"] === "off";
+    return new Client({ url: need("DEPUTY_URL"), workload: need("DEPUTY_WORKLOAD"), tokenFile: need("DEPUTY_WORKLOAD_TOKEN_FILE"), unbound });
   }
 
   /**
@@ -182,11 +214,59 @@ export class Client {
 
   /**
    * Exchanges the launch file for a workload access token. userToken is the JWT of
-   * the user to act for; without one the workload acts for itself. The launch file
-   * is read each time, because the runtime replaces it every few minutes.
+   * the user to act for, or the call token with which another agent called; without
+   * one the workload acts for itself. The launch file is read each time, because the
+   * runtime replaces it every few minutes.
    */
-  async workloadToken(userToken: Secret = noSecret, options: CallOptions = {}): Promise<{ token: Secret; expires: Date | undefined }> {
-    const json = userToken.empty ? {} : { userToken: userToken.reveal() };
+  workloadToken(userToken: Secret = noSecret, options: CallOptions = {}): Promise<WorkloadToken> {
+    return this.#exchange(userToken.empty ? {} : { userToken: userToken.reveal() }, options);
+  }
+
+  /**
+   * {@link Client.workloadToken} for a user without his proof. An operator must have
+   * let the workload assert users of his issuer.
+   */
+  workloadTokenFor(user: User, options: CallOptions = {}): Promise<WorkloadToken> {
+    return this.#exchange({ user: { issuer: user.issuer, subject: user.subject } }, options);
+  }
+
+  /**
+   * Returns what wat's workload calls another agent of its pool with, for wat's
+   * user: the bearer token of that one call, good for two minutes and for that agent
+   * alone. An operator must have let the workload call it.
+   */
+  async callToken(wat: Secret, agent: string, options: CallOptions = {}): Promise<CallToken> {
+    const answer = record(await this.#wire.call({ method: "POST", path: "/api/v1/call-tokens", bearer: wat, json: { agent }, ...options })) ?? {};
+    const made = { token: new Secret(text(answer, "token")), expires: date(answer), url: text(answer, "url") };
+    if (made.token.empty || (made.url !== "" && !isWebURL(made.url))) {
+      throw new DeputyError({ code: "answer_malformed", message: "Deputy answered without a token or with an address that is none" });
+    }
+    return made;
+  }
+
+  /** @internal Asks another agent and returns its answer, of which nothing is read yet. */
+  async invoke(call: CallToken, prompt: string, session: string, signal: AbortSignal): Promise<Response> {
+    const headers: Record<string, string> = {
+      authorization: `Bearer ${call.token.reveal()}`,
+      "content-type": "application/json",
+      accept: "text/event-stream, application/json",
+    };
+    if (session) headers["session_id"] = session;
+    try {
+      return await this.#fetch(`${call.url}/invoke`, { method: "POST", headers, body: JSON.stringify({ prompt }), redirect: "manual", signal });
+    } catch {
+      signal.throwIfAborted();
+      throw new DeputyError({ code: "agent_unreachable", message: "the other agent does not answer" });
+    }
+  }
+
+  /** @internal Whether a link is a page of this Deputy. */
+  isOwn(url: string): boolean {
+    return url.startsWith(`${this.#wire.base}/`);
+  }
+
+  async #exchange(wanted: Record<string, unknown>, options: CallOptions): Promise<WorkloadToken> {
+    const json = this.#unbound ? wanted : { ...wanted, binding: launchBinding };
     const answer = record(await this.#wire.call({ method: "POST", path: "/api/v1/workload-tokens", bearer: await this.#launchToken(), json, ...options }));
     const token = new Secret(text(answer ?? {}, "token"));
     if (token.empty) throw new DeputyError({ code: "answer_malformed", message: "Deputy answered without a token" });
@@ -262,7 +342,7 @@ function record(value: unknown): Record<string, unknown> | undefined {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
 }
 
-function text(json: Record<string, unknown>, key: string): string {
+export function text(json: Record<string, unknown>, key: string): string {
   const value = json[key];
   return typeof value === "string" ? value : "";
 }

@@ -6,7 +6,7 @@
  */
 export { Agent, type AgentOptions } from "./agent.js";
 export type { Authorization, State } from "./authorization.js";
-export { Client, type AccessToken, type CallOptions, type ClientOptions, type Keys } from "./client.js";
+export { Client, type AccessToken, type CallOptions, type CallToken, type ClientOptions, type Keys, type WorkloadToken } from "./client.js";
 export { apiKey, basic, Credential, oauth2 } from "./credential.js";
 export { AuthorizationFailed, ConsentRequired, CredentialRefused, DeputyError, type Refusal } from "./errors.js";
 export type { Identity, User } from "./jwt.js";

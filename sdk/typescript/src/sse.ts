@@ -1,6 +1,6 @@
 import { DeputyError } from "./errors.js";
 
-/** Bounds one server-sent event, in characters. */
+/** Bounds one server-sent event of Deputy, in characters. */
 const maxEventSize = 64 << 10;
 
 /** One event of a stream; without a name it is "message". */
@@ -14,11 +14,11 @@ export interface ServerEvent {
  * no use here and are passed over; so is an event that was not finished when the
  * stream ended.
  */
-export async function* readEvents(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ServerEvent, void> {
+export async function* readEvents(chunks: AsyncIterable<Uint8Array>, limit = maxEventSize): AsyncGenerator<ServerEvent, void> {
   let name = "";
   let data: string[] = [];
   let size = 0;
-  for await (const line of lines(chunks)) {
+  for await (const line of lines(chunks, limit)) {
     if (line === "") {
       if (data.length > 0) yield { name: name || "message", data: data.join("\n") };
       name = "";
@@ -31,14 +31,14 @@ export async function* readEvents(chunks: AsyncIterable<Uint8Array>): AsyncGener
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
     size += line.length + 1;
-    if (size > maxEventSize) throw tooLarge();
+    if (size > limit) throw tooLarge();
     if (field === "event") name = value;
     if (field === "data") data.push(value);
   }
 }
 
 /** Splits at LF, CR or CRLF, and never waits for the character after a CR. */
-async function* lines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string, void> {
+async function* lines(chunks: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<string, void> {
   const decoder = new TextDecoder(); // takes a leading byte order mark away
   let rest = "";
   let afterCR = false;
@@ -50,7 +50,7 @@ async function* lines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string,
     const parts = (rest + text).split(/\r\n|\r|\n/);
     rest = parts.pop() ?? "";
     yield* parts;
-    if (rest.length > maxEventSize) throw tooLarge();
+    if (rest.length > limit) throw tooLarge();
   }
 }
 

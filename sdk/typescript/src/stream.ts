@@ -107,7 +107,7 @@ export class Stream {
 }
 
 /** The arguments of the call that shows a link. The empty endpoints are ADK's own spelling of "the server knows". */
-export function consentArgs(callId: string, credentialKey: string, a: Authorization): unknown {
+export function consentArgs(callId: string, credentialKey: string, a: Pick<Authorization, "id" | "url">): unknown {
   // The authorization's id is a name, and no key to anything.
   const credential = { authType: "oauth2", resourceRef: a.id, oauth2: { authUri: a.url } };
   const flow = { authorizationUrl: "__EMPTY__", tokenUrl: "__EMPTY__", scopes: {} };

@@ -6,7 +6,7 @@
  * @packageDocumentation
  */
 import { generateKeyPairSync, randomUUID, sign, type KeyObject } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 import { isFinal, type State } from "./authorization.js";
@@ -51,6 +51,9 @@ export class FakeDeputy {
   readonly #kept = new Map<string, Record<string, string>>();
   readonly #renewing = new Set<string>();
   readonly #asks = new Map<string, Ask>();
+  readonly #others = new Map<string, RequestListener>();
+  /** What call tokens are for. */
+  readonly #calls = new Map<string, { agent: string; user: User | undefined }>();
   readonly #listeners = new Set<() => void>();
 
   private constructor() {
@@ -129,6 +132,15 @@ export class FakeDeputy {
     this.#kept.set(provider, credential);
   }
 
+  /**
+   * Makes another agent, which the agent under test may call by name. It gets its
+   * requests as the ingress hands them on, with the user's subject in the header
+   * user_id.
+   */
+  agent(name: string, answer: RequestListener): void {
+    this.#others.set(name, answer);
+  }
+
   /** Resolves with the id of the oldest authorization that waits for a user, as soon as there is one. */
   async pending(user: User): Promise<string> {
     for (;;) {
@@ -189,11 +201,12 @@ export class FakeDeputy {
     if (url.pathname === "/.well-known/jwks.json") return json(response, { keys: [this.#jwk] });
     if (`${method} ${url.pathname}` === "POST /api/v1/workload-tokens") {
       if (bearer !== launchToken) return problem(response, 401, "token_signature", "the launch token is not valid");
-      const { userToken } = await body(request);
+      const { userToken, user: named } = await body(request);
       // The fake's user tokens are their subjects.
-      const user = typeof userToken === "string" ? { issuer: `${this.url}/userpool/test`, subject: userToken } : undefined;
+      const user = typeof userToken === "string" ? { issuer: `${this.url}/userpool/test`, subject: userToken } : (named as User | undefined);
       return json(response, { token: this.mint(user).reveal(), expiresAt: new Date(this.now() + 900_000), workload });
     }
+    if (url.pathname.startsWith("/agents/")) return this.#callAgent(request, response, bearer);
     const user = this.#users.get(bearer);
     if (!this.#users.has(bearer)) return problem(response, 401, "token_signature", "the token is not valid");
     if (method === "POST" && kind === "credentials") return this.#credential(response, user, await body(request));
@@ -202,11 +215,33 @@ export class FakeDeputy {
       response.writeHead(204).end();
       return;
     }
+    if (method === "POST" && kind === "call-tokens") return this.#callToken(response, user, String((await body(request))["agent"]));
     const ask = this.#asks.get(name);
     if (kind !== "authorizations" || !ask || !user || !same(ask.user, user)) {
       return problem(response, 404, "authorization_not_found", "there is no such authorization");
     }
     return events === "events" ? this.#events(response, ask) : this.#poll(response, ask, url.searchParams.has("wait"));
+  }
+
+  /** Lets the agent under test call the others that there are. */
+  #callToken(response: ServerResponse, user: User | undefined, agent: string): void {
+    if (!this.#others.has(agent)) return problem(response, 403, "caller_not_allowed", `default/agent may not call "${agent}"`, "add it by FakeDeputy.agent");
+    const token = `call-${randomUUID()}`;
+    this.#calls.set(token, { agent, user });
+    json(response, { token, expiresAt: new Date(this.now() + 120_000), url: `${this.url}/agents/default/${agent}` });
+  }
+
+  /** The ingress before another agent. */
+  #callAgent(request: IncomingMessage, response: ServerResponse, bearer: string): void {
+    const call = this.#calls.get(bearer);
+    if (request.url !== `/agents/default/${call?.agent}/invoke`) {
+      response.writeHead(401, { "content-type": "application/json" });
+      response.end(JSON.stringify({ error: { message: "the call token is not valid", code: "token_signature" } }));
+      return;
+    }
+    delete request.headers.authorization;
+    request.headers["user_id"] = call?.user?.subject;
+    this.#others.get(call?.agent ?? "")?.(request as Parameters<RequestListener>[0], response as Parameters<RequestListener>[1]);
   }
 
   #credential(response: ServerResponse, user: User | undefined, asked: Record<string, unknown>): void {

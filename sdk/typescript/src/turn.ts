@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 
+import { hear, notAnswered } from "./ask.js";
 import type { Authorization } from "./authorization.js";
 import type { AccessToken, Client } from "./client.js";
 import type { Credential } from "./credential.js";
@@ -45,6 +46,8 @@ export class Turn {
     private readonly stream: Stream,
     readonly prompt: string,
     readonly session: Session,
+    /** SPIFFE IDs of the agents that called this one for the user, nearest first. */
+    readonly chain: readonly string[],
     readonly requestId: string,
     /** Aborted when the user goes away or the turn has lasted too long. */
     readonly signal: AbortSignal,
@@ -78,6 +81,35 @@ export class Turn {
       this.stream.done(id, name, { status: "error", code: errorCode(error) });
       throw error;
     }
+  }
+
+  /**
+   * Asks another agent of Deputy's runtime for the turn's user and returns its whole
+   * answer. It gets a token of its own, for the same user, and sees which agents
+   * called it. When it needs the user's consent, he sees the link in this turn's
+   * stream, and the answer waits until he has decided.
+   */
+  async ask(agent: string, prompt: string): Promise<string> {
+    const { deputy, log } = this.world;
+    const call = await deputy.callToken(this.wat, agent, this.#options);
+    if (!call.url) {
+      const fix = "call it yourself, with the token that Client.callToken returns";
+      throw new DeputyError({ code: "agent_elsewhere", message: "Deputy does not run that agent", fix });
+    }
+    const response = await deputy.invoke(call, prompt, this.session.id, this.signal);
+    if (!response.ok) throw await notAnswered(response);
+    return hear(response, {
+      ask: ({ id, key, authorization }) => {
+        // The user trusts the page that he came from, and that is not the other agent's.
+        if (!deputy.isOwn(authorization.url)) {
+          log("warn", "another agent sent the user elsewhere; that is not shown", { request: this.requestId });
+          return false;
+        }
+        this.stream.call(id, consentFunction, consentArgs(id, key, authorization));
+        return true;
+      },
+      decided: (id, outcome) => this.stream.done(id, consentFunction, outcome),
+    });
   }
 
   /**

@@ -1,4 +1,5 @@
-package ingress
+// Package usertoken judges the tokens that prove users to agents: whether their issuer made them, and whether they are meant for the agent.
+package usertoken
 
 import (
 	"context"
@@ -26,7 +27,7 @@ type issuer struct {
 	verdicts *jwt.Verdicts[Claims]
 }
 
-// Verify implements [Verifier].
+// Verify implements the verifier of package ingress.
 func (s *Issuers) Verify(ctx context.Context, discoveryURL, token string) (Claims, error) {
 	i, err := s.get(discoveryURL)
 	if err != nil {
@@ -48,7 +49,7 @@ func (s *Issuers) Verify(ctx context.Context, discoveryURL, token string) (Claim
 	})
 }
 
-// Issuer implements [Verifier].
+// Issuer implements the verifier of package ingress.
 func (s *Issuers) Issuer(ctx context.Context, discoveryURL string) (string, error) {
 	i, err := s.get(discoveryURL)
 	if err != nil {

@@ -1,0 +1,39 @@
+package attest
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/deputy-id/deputy/internal/jwt"
+	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/secret"
+)
+
+// Proof is which workload a request proves to be from, and by what.
+type Proof struct {
+	Workload name.Workload
+	Method   string // [MethodLaunch], …
+	ID       string // of what proves it, as of a launch; it holds no secret
+}
+
+// MethodLaunch is the method of launch tokens.
+const MethodLaunch = "launch"
+
+// Attestor tells whose proof a request shows. All methods may be called
+// concurrently.
+type Attestor interface {
+	// Attest returns the proof that r shows. ok is false, and nothing else matters, if r shows none of the
+	// kind that it knows: the next one is asked. A proof that proves nothing is a fault of kind Unauthenticated.
+	// body is the whole body of the request, for signatures that cover it; r.Body must not be read.
+	Attest(r *http.Request, body []byte) (p Proof, ok bool, err error)
+}
+
+// Attest implements [Attestor].
+func (l *Launches) Attest(r *http.Request, _ []byte) (Proof, bool, error) {
+	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !jwt.LooksLike(token, LaunchType) {
+		return Proof{}, false, nil
+	}
+	launch, err := l.Verify(r.Context(), secret.FromString(token))
+	return Proof{launch.Workload, MethodLaunch, launch.ID}, true, err
+}
