@@ -48,6 +48,8 @@ var table = []row{
 	{"internal/audit", 13, ""},
 	{"internal/mail", 13, "github.com/wneessen/go-mail"},
 	{"internal/mail/mailtest", 14, "github.com/emersion/go-sasl github.com/emersion/go-smtp"},
+	{"internal/kube", 13, "go.yaml.in/yaml/v3"},
+	{"internal/kube/kubetest", 14, "k8s.io/api"},
 	{"internal/policy", 14, ""},
 	{"internal/visitor", 14, ""},
 	{"internal/vendor", 14, "go.yaml.in/yaml/v3"},
@@ -83,6 +85,7 @@ var table = []row{
 	{"internal/consent", 30, ""},
 	{"internal/obtain", 30, "github.com/maypok86/otter/v2 golang.org/x/sync"},
 	{"internal/fleet", 30, ""},
+	{"internal/image", 30, "github.com/google/go-containerregistry"},
 	{"internal/trial", 30, ""},
 	{"internal/assertion", 30, ""},
 	{"internal/usertoken", 30, ""},
@@ -105,6 +108,7 @@ var table = []row{
 	{"internal/ingress", 40, ""},
 	{"internal/talk", 41, ""},
 	{"internal/fleet/process", 40, "golang.org/x/sys"},
+	{"internal/fleet/kubernetes", 40, ""},
 	{"internal/store/storetest", 41, "github.com/google/go-cmp"},
 
 	{"internal/server", 50, ""},
@@ -116,7 +120,7 @@ var table = []row{
 	{"internal/logintest", 51, "github.com/coreos/go-oidc/v3 golang.org/x/oauth2"},
 	{"internal/e2e", 53, ""},
 	{"internal/peers", 53, ""},
-	{"internal/cli", 52, "github.com/alecthomas/kong"},
+	{"internal/cli", 52, "github.com/alecthomas/kong go.yaml.in/yaml/v3"},
 	{"cmd/deputy", 60, ""},
 
 	// Outside: written as other people would, on nothing of ours but what is public.

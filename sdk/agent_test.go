@@ -123,6 +123,12 @@ func TestServe(t *testing.T) {
 		t.Error("served on a port that is taken")
 	}
 	_ = l.Close()
+	// In a pod it listens where others reach it: the address is taken from the environment.
+	t.Setenv("DEPUTY_HOST", "192.0.2.1") // of documentation (RFC 5737), so nobody's
+	if err := a.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
+		t.Errorf("at an address that is not there: %v", err)
+	}
+	t.Setenv("DEPUTY_HOST", "")
 
 	started := make(chan struct{})
 	a.Respond = func(ctx context.Context, turn *deputy.Turn) error {

@@ -17,9 +17,10 @@ const (
 	lastWords = 2 * time.Second
 )
 
-// Serve answers requests on 127.0.0.1 at the port that the environment's PORT
-// names, until ctx ends. Then it takes no new requests, lets running ones finish
-// for 5 s and cancels the rest. It returns nil after such a stop.
+// Serve answers requests at the port that the environment's PORT names, on
+// 127.0.0.1 or, in a pod, on the address in DEPUTY_HOST, until ctx ends. Then it
+// takes no new requests, lets running ones finish for 5 s and cancels the rest. It
+// returns nil after such a stop.
 func (a *Agent) Serve(ctx context.Context) error {
 	port := os.Getenv("PORT")
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -30,7 +31,11 @@ func (a *Agent) Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
+	host := os.Getenv("DEPUTY_HOST")
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return err
 	}

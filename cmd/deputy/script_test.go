@@ -36,12 +36,15 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"deputy": mai
 //	follow PROGRAM ARG…         start a program that writes until it is stopped
 //	follows PATTERN             wait until it has written something
 //	unfollow                    press Ctrl-C there; it must end with exit code 0
+//	cluster KUBECONFIG          start a Kubernetes API server and write a kubeconfig for it
+//	registry NAME               start a registry of container images and set a variable to its address
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "freeport": freePort, "ready": ready, "sigterm": send(syscall.SIGTERM), "sigkill": send(syscall.SIGKILL), "post": post,
 			"follow": follow, "follows": follows, "unfollow": unfollow,
+			"cluster": cluster(t), "registry": imageRegistry,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[followedKey{}] = &followed{}

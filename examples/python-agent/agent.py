@@ -204,7 +204,7 @@ class Turn(BaseHTTPRequestHandler):
 
 
 def serve():
-    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Turn)
+    server = ThreadingHTTPServer((os.environ.get("DEPUTY_HOST", "127.0.0.1"), int(os.environ["PORT"])), Turn)
     server.daemon_threads = False  # running answers finish
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     server.serve_forever()

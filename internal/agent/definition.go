@@ -24,6 +24,7 @@ type Definition struct {
 	Env              Environment `json:"env,omitempty"`
 	Inbound          Inbound     `json:"inbound"`
 	Paths            Paths       `json:"paths,omitempty"`
+	Image            Image       `json:"image,omitzero"`
 	// IdleTimeout is after how long without a call the agent is stopped until the next one; 0: never.
 	IdleTimeout time.Duration `json:"idleTimeout,omitempty"`
 }

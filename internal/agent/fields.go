@@ -5,7 +5,8 @@ package agent
 type section map[string]string
 
 const (
-	noImage  = "Deputy builds no container image"
+	noImage  = "image, or deputy launch --registry, says which image an agent has on Kubernetes; processes have none"
+	inImage  = "it is about the image of an agent on Kubernetes (docs/kubernetes.md); processes have none"
 	noCloud  = "Deputy runs agents on this machine, not at a cloud provider"
 	byTool   = "the agentkit command wrote it about a deployment of its own"
 	ourPort  = "the runtime chooses the port; the agent is reached through the ingress"
@@ -31,6 +32,7 @@ func inboundFields() section {
 		"runtime_envs": "", "runtime_auth_type": "", "runtime_jwt_discovery_url": "", "runtime_jwt_allowed_clients": "",
 		// Ours:
 		"runtime_jwt_allowed_audiences": "", "runtime_jwt_required_scopes": "", "runtime_jwt_required_claims": "", "runtime_session_client": "", "runtime_paths": "", "runtime_idle_timeout": "",
+		"image": inImage, "runtime_health_path": inImage,
 	}
 }
 
@@ -82,5 +84,5 @@ func cloudFields() section {
 }
 
 func dockerFields() section {
-	return section{"base_image": noImage, "build_script": noImage, "regenerate_dockerfile": noImage, "platform": noImage}
+	return section{"base_image": inImage, "build_script": "entry_point may be a script that builds", "regenerate_dockerfile": "there is no Dockerfile", "platform": inImage}
 }

@@ -180,10 +180,9 @@ func (p *parser) definition(root *yaml.Node) (Definition, error) {
 	if err != nil {
 		return d, err
 	}
-	if docker, ok := top["docker_build"]; ok {
-		if _, err := p.section(docker, dockerFields()); err != nil {
-			return d, err
-		}
+	docker, err := p.section(top["docker_build"].orNull(), dockerFields())
+	if err != nil {
+		return d, err
 	}
 	if _, ok := top["common"]; !ok {
 		return d, missing("common", "the section that names the agent")
@@ -197,6 +196,9 @@ func (p *parser) definition(root *yaml.Node) (Definition, error) {
 	}
 	launch, err := p.launch(top, d.LaunchType)
 	if err != nil {
+		return d, err
+	}
+	if d.Image, err = p.image(docker, launch); err != nil {
 		return d, err
 	}
 	if d.Inbound, err = p.inbound(launch, d.LaunchType); err != nil {

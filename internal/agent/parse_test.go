@@ -31,6 +31,7 @@ func TestParseTheTutorialsFile(t *testing.T) {
 			DiscoveryURL:   "https://id.example/userpool/main/.well-known/openid-configuration",
 			AllowedClients: []string{"cli_web"},
 		},
+		Image: agent.Image{Platform: "linux/amd64"},
 	}
 	if diff := cmp.Diff(want, d); diff != "" {
 		t.Errorf("definition (-want +got):\n%s", diff)

@@ -2,6 +2,7 @@ package apiclient
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -56,13 +57,32 @@ func (c *Client) WorkloadPools(ctx context.Context) ([]WorkloadPool, error) {
 // LaunchAgent deploys the agent in a directory of the server's machine, or its
 // next version. An empty definition means the agentkit.yaml in the directory.
 func (c *Client) LaunchAgent(ctx context.Context, pool, directory, definition string) (Agent, error) {
-	in := struct {
-		Directory  string `json:"directory"`
-		Definition string `json:"definition,omitempty"`
-	}{directory, definition}
+	return c.DeployAgent(ctx, pool, NewAgent{Directory: directory, Definition: definition})
+}
+
+// NewAgent is what is said to deploy an agent.
+type NewAgent struct {
+	Directory  string `json:"directory"`            // absolute, on the server's machine
+	Definition string `json:"definition,omitempty"` // text of agentkit.yaml; "" for that of the directory
+	Image      string `json:"image,omitempty"`      // on Kubernetes: to run in place of the definition's
+}
+
+// DeployAgent deploys an agent, or its next version.
+func (c *Client) DeployAgent(ctx context.Context, pool string, in NewAgent) (Agent, error) {
 	var made Agent
 	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "agents"), nil, in, &made)
 	return made, err
+}
+
+// AgentObjects returns what an agent would be in the server's cluster, in the order
+// in which it would be applied, without deploying it.
+func (c *Client) AgentObjects(ctx context.Context, pool string, in NewAgent) ([]json.RawMessage, []AgentWarning, error) {
+	var shown struct {
+		Objects  []json.RawMessage `json:"objects"`
+		Warnings []AgentWarning    `json:"warnings"`
+	}
+	err := c.call(ctx, http.MethodPost, path("workload-pools", pool, "agent-objects"), nil, in, &shown)
+	return shown.Objects, shown.Warnings, err
 }
 
 // Agents returns the agents of a pool with their states.

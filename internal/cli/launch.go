@@ -40,6 +40,7 @@ func (f agentFiles) read() (directory string, d definition, err error) {
 // launchCommand is deputy launch.
 type launchCommand struct {
 	agentFiles
+	imageFlags
 	Timeout time.Duration `help:"How long the agent may take to be built and to come up; ${default} by default." default:"6m" placeholder:"TIME"`
 }
 
@@ -57,8 +58,15 @@ func (l launchCommand) Run(ctx context.Context, o output) error {
 	defer cancel()
 	began := time.Now()
 	told := phases{o, began}
+	agent := apiclient.NewAgent{Directory: directory, Definition: string(d.text)}
+	if agent.Image, err = l.image(ctx, told, directory, d); err != nil {
+		return err
+	}
+	if l.DryRun {
+		return l.showObjects(ctx, api, o, agent)
+	}
 	told.say("deploying %s from %s", d.Name, directory)
-	deployed, err := api.LaunchAgent(ctx, l.Pool, directory, string(d.text))
+	deployed, err := api.DeployAgent(ctx, l.Pool, agent)
 	if err != nil {
 		return err
 	}

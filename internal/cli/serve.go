@@ -28,6 +28,7 @@ type serveSettings struct {
 	IngressListen     string `help:"Address of the runtime's ingress; without it agents are not run here." env:"DEPUTY_INGRESS_LISTEN" placeholder:"HOST:PORT"`
 	IngressURL        string `name:"ingress-url" help:"The ingress as callers see it; on loopback it follows from --ingress-listen." env:"DEPUTY_INGRESS_URL" placeholder:"URL"`
 	ingressLimits
+	runtimeSettings
 	AllowOutbound     []string `help:"Private address that may be reached: host:port, IP or CIDR. May be repeated." env:"DEPUTY_ALLOW_OUTBOUND" placeholder:"ADDR"`
 	BreachedPasswords string   `help:"File of breached passwords (Have I Been Pwned, SHA-1, ordered by hash) that nobody may use, besides a short built-in list." env:"DEPUTY_BREACHED_PASSWORDS" placeholder:"FILE"`
 	Vendors           string   `help:"File of further third parties, or of changed ones; see docs/vendors.md." env:"DEPUTY_VENDORS" placeholder:"FILE"`
@@ -88,7 +89,7 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	}
 	c := server.Config{
 		Data: s.Data, Listen: s.Listen, PublicURL: s.PublicURL, RootKeyFile: s.RootKeyFile, TrustDomain: s.TrustDomain,
-		IngressListen: s.IngressListen, IngressURL: s.IngressURL, IngressLimits: s.limits(), DrainTime: s.DrainTime, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Vendors: s.Vendors, Version: version(), Logger: log,
+		IngressListen: s.IngressListen, IngressURL: s.IngressURL, IngressLimits: s.limits(), Driver: s.Driver, Kubernetes: s.kubernetes(), DrainTime: s.DrainTime, AllowOutbound: s.AllowOutbound, BreachedPasswords: s.BreachedPasswords, Vendors: s.Vendors, Version: version(), Logger: log,
 	}
 	if s.Database != "" {
 		c.Database = secret.FromString(s.Database)

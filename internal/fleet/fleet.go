@@ -49,8 +49,12 @@ type Status struct {
 type Config struct {
 	Store    agent.Store
 	Driver   Driver
-	Launches Minter
-	Register Register
+	Launches Minter   // nil if agents get their proof of identity from where they run
+	Register Register // of launches; not asked if Launches is nil
+	// Outlive leaves agents running when the fleet ends. Driver.Start of the next
+	// one takes them up again, and several fleets may have the same agents. So none
+	// is stopped for being idle.
+	Outlive bool
 	// URL is Deputy's public URL, and TrustDomain that of the agents' SPIFFE IDs:
 	// agents get both in their environment.
 	URL, TrustDomain string
@@ -276,6 +280,12 @@ func (f *Fleet) setLive(launchID string, live bool) {
 	} else {
 		delete(f.live, launchID)
 	}
+}
+
+// Environment returns the variables that tell an agent who it is, and where
+// Deputy is.
+func (f *Fleet) Environment(w name.Workload) map[string]string {
+	return map[string]string{"DEPUTY_URL": f.config.URL, "DEPUTY_WORKLOAD": w.SPIFFEID(f.config.TrustDomain)}
 }
 
 // announce wakes everybody who waits for a status; f.mu is held.

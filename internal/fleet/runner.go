@@ -217,19 +217,21 @@ func (r *runner) once(life context.Context, a agent.Agent, changed <-chan struct
 	if err := f.config.Driver.Build(ctx, a); err != nil {
 		return 0, err
 	}
-	file, err := f.newLaunchFile(ctx, attest.Launch{ID: name.NewID("launch"), Workload: r.w})
-	if err != nil {
-		return 0, err
+	env := f.Environment(r.w)
+	if f.config.Launches != nil {
+		file, err := f.newLaunchFile(ctx, attest.Launch{ID: name.NewID("launch"), Workload: r.w})
+		if err != nil {
+			return 0, err
+		}
+		defer file.remove() // after the agent is gone
+		env["DEPUTY_WORKLOAD_TOKEN_FILE"] = file.path
 	}
-	defer file.remove() // after the agent is gone
 	r.set(Status{Version: a.Version, State: Starting})
-	instance, err := f.config.Driver.Start(ctx, Run{Agent: a, Env: map[string]string{
-		"DEPUTY_URL": f.config.URL, "DEPUTY_WORKLOAD": r.w.SPIFFEID(f.config.TrustDomain), "DEPUTY_WORKLOAD_TOKEN_FILE": file.path,
-	}})
+	instance, err := f.config.Driver.Start(ctx, Run{Agent: a, Env: env})
 	if err != nil {
 		return 0, err
 	}
-	defer r.stop(a, instance, &err)
+	defer r.stop(life, a, instance, &err)
 	if err := r.awaitHealth(ctx, instance); err != nil {
 		return 0, err
 	}
@@ -241,8 +243,12 @@ func (r *runner) once(life context.Context, a agent.Agent, changed <-chan struct
 	return f.config.Now().Sub(since), err
 }
 
-// stop ends an instance that may have ended by itself.
-func (r *runner) stop(a agent.Agent, instance Instance, why *error) {
+// stop ends an instance that may have ended by itself, unless it is to go on
+// after life, the runtime's own.
+func (r *runner) stop(life context.Context, a agent.Agent, instance Instance, why *error) {
+	if r.fleet.config.Outlive && life.Err() != nil {
+		return
+	}
 	if !isClosed(instance.Done()) {
 		reason := (*why).Error()
 		if errors.Is(*why, context.Canceled) {
@@ -306,7 +312,7 @@ func (r *runner) watch(ctx context.Context, a agent.Agent, instance Instance) er
 	defer next.Stop()
 	var idle <-chan time.Time
 	limit := a.Definition.IdleTimeout
-	if limit > 0 {
+	if limit > 0 && !r.fleet.config.Outlive { // else another fleet may be sending it requests
 		idle = time.After(limit)
 	}
 	for failures := 0; ; {

@@ -59,7 +59,7 @@ func newWorld(t testing.TB, agentHandler http.HandlerFunc, change func(*ingress.
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, key: key, recorder: &journal{}, minter: &minter{}, keys: &keyring{}, calls: calls{}, log: &safeBuffer{}}
+	w := &world{t: t, key: key, recorder: &journal{}, minter: &minter{}, keys: &keyring{}, calls: calls{goodCall: {Kind: name.Agent, Workload: front, User: zoe, Chain: []name.Workload{outer}}}, log: &safeBuffer{}}
 	w.issuer = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/.well-known/openid-configuration":
@@ -306,7 +306,7 @@ type calls map[string]name.Caller
 func (c calls) Called(_ context.Context, _ name.Workload, token secret.Text) (name.Caller, error) {
 	by, ok := c[token.RevealString()]
 	if !ok {
-		return name.Caller{}, fault.New(fault.Unauthenticated, "token_signature", "the token's signature is wrong")
+		return name.Caller{Workload: front}, fault.New(fault.Unauthenticated, "token_signature", "the token's signature is wrong")
 	}
 	return by, nil
 }

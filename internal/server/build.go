@@ -26,7 +26,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/fleet"
-	"github.com/deputy-id/deputy/internal/fleet/process"
+	"github.com/deputy-id/deputy/internal/fleet/kubernetes"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/idppage"
 	"github.com/deputy-id/deputy/internal/ingress"
@@ -61,9 +61,11 @@ type Server struct {
 	config   Config
 	closers  []func() // run in reverse order
 	identity http.Handler
-	ingress  http.Handler     // nil if the runtime is off
-	gate     *ingress.Handler // within ingress
-	fleet    *fleet.Fleet     // nil if the runtime is off
+	ingress  http.Handler       // nil if the runtime is off
+	gate     *ingress.Handler   // within ingress
+	fleet    *fleet.Fleet       // nil if the runtime is off
+	cluster  *kubernetes.Driver // nil if agents are not on one
+	agents   agent.Store
 	guard    *guard.Guard
 	keeper   keeper
 	recovery *recovery.Recovery
@@ -217,7 +219,8 @@ func (s *Server) build(ctx context.Context) error {
 	}
 
 	// The runtime: agents and the way in to them.
-	agents := &agent.Registry{Store: store.Agents{DB: db}, Guard: s.guard, Now: c.Now}
+	s.agents = store.Agents{DB: db}
+	agents := &agent.Registry{Store: s.agents, Guard: s.guard, Now: c.Now}
 	agentKeys := &agent.Keys{Store: store.Agents{DB: db}, Guard: s.guard, Barred: barred(c.PublicURL, pools), Now: c.Now}
 	launchKeys, err := ring.Signing(ctx, keys.LaunchTokens, jwt.ES256)
 	if err != nil {
@@ -286,7 +289,7 @@ func (s *Server) build(ctx context.Context) error {
 		Keys:      ring,
 		Workloads: workloads, Providers: providers, Trials: trials, Webhooks: webhooks,
 		Vault: tokenVault, Broker: credentials, Flow: flow,
-		Agents: agents, AgentKeys: agentKeys, Fleet: s.fleet,
+		Agents: agents, AgentKeys: agentKeys, Fleet: s.fleet, Objects: s.objects(),
 		Audit: store.Audit{DB: db}, Guard: s.guard, Ready: db.Ping, Logger: log, Now: c.Now,
 	}).Mount(mux)
 	s.identity = access(log, boundBody(bodyTimeout, mux))
@@ -339,10 +342,14 @@ func (s *Server) reach() (*outbound.Client, error) {
 // buildRuntime makes the fleet and the ingress.
 func (s *Server) buildRuntime(launches *attest.Launches, running *workload.Launches, agents *agent.Registry, agentKeys *agent.Keys, in *outbound.Client, exchanger *exchange.Exchange, catalogue vendor.Catalogue) error {
 	c := s.config
-	s.fleet = fleet.New(fleet.Config{
-		Store: agents.Store, Driver: &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}, Launches: launches, Register: running,
+	config := fleet.Config{
+		Store: agents.Store, Launches: launches, Register: running,
 		URL: c.PublicURL, TrustDomain: c.TrustDomain, Dir: filepath.Join(c.Data, "launch"), Log: c.Logger, Now: c.Now,
-	})
+	}
+	if err := s.chooseDriver(&config); err != nil {
+		return err
+	}
+	s.fleet = fleet.New(config)
 	desk, assets, err := newDesk(c, catalogue, in)
 	if err != nil {
 		return err

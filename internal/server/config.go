@@ -37,6 +37,8 @@ type Config struct {
 	IngressListen     string // address of the runtime's ingress; "" turns the runtime off
 	IngressURL        string // as callers see the ingress; "" for http and IngressListen
 	IngressLimits     ingress.Limits
+	Driver            string     // what agents run on: process or kubernetes; "" for process
+	Kubernetes        Kubernetes // if it is kubernetes
 	// DrainTime is how long requests at the ingress may go on when Deputy is told to end; 0 for 8 s.
 	DrainTime     time.Duration
 	AllowOutbound []string // private addresses that may be reached; see package outbound
@@ -96,6 +98,9 @@ func (c *Config) complete() error {
 	}
 	if c.TrustDomain == "" {
 		c.TrustDomain = defaultTrustDomain
+	}
+	if err := c.completeDriver(); err != nil {
+		return err
 	}
 	if name.Check("trust domain", c.TrustDomain) != nil || strings.ToLower(c.TrustDomain) != c.TrustDomain {
 		return fault.New(fault.Invalid, "trust_domain_invalid", "%q is not a trust domain", name.Clip(c.TrustDomain, 80)).

@@ -61,6 +61,9 @@ func (s *Server) Run(ctx context.Context) error {
 			stop(s.serve(ctx, in, s.ingress, s.gate.Drain))
 		})
 		group.Go(func() { s.fleet.Run(last) })
+		if s.cluster != nil {
+			group.Go(func() { s.sweep(ctx, s.agents) })
+		}
 	} else {
 		defer context.AfterFunc(ctx, end)()
 	}

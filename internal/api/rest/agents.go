@@ -18,6 +18,7 @@ import (
 type newAgent struct {
 	Directory  string `json:"directory" example:"/srv/agents/doc-agent" doc:"Absolute path of the agent's files, on the machine of the runtime"`
 	Definition string `json:"definition,omitempty" doc:"Text of agentkit.yaml; the file in the directory if left out"`
+	Image      string `json:"image,omitempty" example:"registry.example/doc-agent@sha256:…" doc:"On Kubernetes: image to run, in place of the definition's"`
 }
 
 type agentJSON struct {
@@ -94,18 +95,20 @@ func (a *API) deployAgent(c *call) (any, error) {
 }
 
 func warned(warnings []agent.Warning) []warningJSON {
-	var shown []warningJSON
-	for _, w := range warnings {
-		shown = append(shown, warningJSON{w.Field, w.Reason})
-	}
-	return shown
+	return listOf(warnings, func(w agent.Warning) warningJSON { return warningJSON{w.Field, w.Reason} }).Items
 }
 
-// definition reads what an agent is to be made of.
+// definition returns the definition that is meant, with its warnings, if agents run
+// here.
 func (a *API) definition(in newAgent) (agent.Definition, []agent.Warning, error) {
 	if a.Fleet == nil {
 		return agent.Definition{}, nil, fault.New(fault.Unavailable, "runtime_off", "this Deputy runs no agents").WithSource("--ingress-listen").WithFix("start it with --ingress-listen")
 	}
+	return in.read()
+}
+
+// read returns the definition that is meant, with its warnings.
+func (in newAgent) read() (agent.Definition, []agent.Warning, error) {
 	text := []byte(in.Definition)
 	if in.Definition == "" {
 		// A relative path would be read from wherever the server was started.
@@ -118,7 +121,11 @@ func (a *API) definition(in newAgent) (agent.Definition, []agent.Warning, error)
 			return agent.Definition{}, nil, err
 		}
 	}
-	return agent.Parse(text)
+	d, warnings, err := agent.Parse(text)
+	if err == nil && in.Image != "" {
+		d.Image.Ref, err = in.Image, agent.CheckImage(in.Image)
+	}
+	return d, warnings, err
 }
 
 // readDefinition reads a bounded agentkit.yaml.

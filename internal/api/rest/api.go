@@ -8,6 +8,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -74,15 +75,18 @@ type API struct {
 	Agents        *agent.Registry
 	AgentKeys     *agent.Keys
 	Fleet         *fleet.Fleet // nil if the runtime is off
-	Audit         AuditLog
-	Keys          *keys.Ring
-	Federation    *federation.Federation
-	Identities    idp.Store
-	Guard         *guard.Guard
-	Mail          bool                        // whether there is an SMTP server
-	Ready         func(context.Context) error // reports why requests cannot be answered
-	Logger        *slog.Logger
-	Now           func() time.Time
+	// Objects returns what an agent would be in the cluster, as JSON, or a fault that
+	// says why it cannot be there; nil if agents are not on one.
+	Objects    func(agent.Agent) ([]json.RawMessage, error)
+	Audit      AuditLog
+	Keys       *keys.Ring
+	Federation *federation.Federation
+	Identities idp.Store
+	Guard      *guard.Guard
+	Mail       bool                        // whether there is an SMTP server
+	Ready      func(context.Context) error // reports why requests cannot be answered
+	Logger     *slog.Logger
+	Now        func() time.Time
 }
 
 // AuditLog is what the API reads of the audit log.

@@ -121,6 +121,7 @@ func (a *API) endpoints() []endpoint {
 
 		{get, "/workload-pools/{pool}/agents", "listAgents", "agents", "List a pool's agents", readers, nil, nil, ok, list[agentJSON]{}, a.listAgents},
 		{post, "/workload-pools/{pool}/agents", "deployAgent", "agents", "Deploy an agent, or a new version of it", operators, nil, newAgent{}, created, agentJSON{}, a.deployAgent},
+		{post, "/workload-pools/{pool}/agent-objects", "showAgentObjects", "agents", "Show what an agent would be in the cluster, without deploying it", operators, nil, newAgent{}, ok, objectsJSON{}, a.showObjects},
 		{get, "/workload-pools/{pool}/agents/{agent}", "getAgent", "agents", "Show an agent and what it is doing", readers, nil, nil, ok, agentJSON{}, a.getAgent},
 		{del, "/workload-pools/{pool}/agents/{agent}", "deleteAgent", "agents", "Stop and delete an agent", operators, nil, nil, nothing, nil, a.deleteAgent},
 		{post, "/workload-pools/{pool}/agents/{agent}/start", "startAgent", "agents", "Start an agent, or start it again", operators, nil, nil, ok, agentJSON{}, a.startAgent},

@@ -25,13 +25,13 @@ func (d *Driver) Build(ctx context.Context, a agent.Agent) error {
 	if err != nil {
 		return err
 	}
-	kind := kindOf(a.Definition)
+	kind := a.Definition.Kind()
 	if !kept {
 		if err := d.make(ctx, a, kind); err != nil {
 			return err
 		}
 	}
-	if kind == pythonScript {
+	if kind == agent.PythonScript {
 		return d.buildPython(ctx, d.ofKept(a))
 	}
 	return nil
@@ -43,7 +43,7 @@ func (d *Driver) ofKept(a agent.Agent) agent.Agent {
 	return a
 }
 
-func (d *Driver) make(ctx context.Context, a agent.Agent, kind kind) error {
+func (d *Driver) make(ctx context.Context, a agent.Agent, kind agent.Kind) error {
 	if info, err := os.Stat(a.Directory); err != nil || !info.IsDir() {
 		return fault.Wrap(err, fault.Invalid, "agent_directory", "there is no directory %s", a.Directory).WithFix("deploy the agent again from where it is")
 	}
@@ -54,9 +54,9 @@ func (d *Driver) make(ctx context.Context, a agent.Agent, kind kind) error {
 			WithSource("agentkit.yaml: common.entry_point")
 	}
 	switch kind {
-	case builtGo, builtScript:
+	case agent.BuiltGo, agent.BuiltScript:
 		return d.keep(a, func(work string) error { return d.compile(ctx, a, kind, info.IsDir(), work) })
-	case executable:
+	case agent.Executable:
 		if info.IsDir() || info.Mode()&0o111 == 0 {
 			return fault.New(fault.Invalid, "agent_entry_point", "entry point %s is not an executable file", a.Definition.EntryPoint).
 				WithSource("agentkit.yaml: common.entry_point").WithFix("chmod +x it, or set common.language")
@@ -65,9 +65,9 @@ func (d *Driver) make(ctx context.Context, a agent.Agent, kind kind) error {
 	return d.keepFiles(ctx, a)
 }
 
-func (d *Driver) compile(ctx context.Context, a agent.Agent, kind kind, isDir bool, work string) error {
+func (d *Driver) compile(ctx context.Context, a agent.Agent, kind agent.Kind, isDir bool, work string) error {
 	var err error
-	if kind == builtGo {
+	if kind == agent.BuiltGo {
 		err = d.goBuild(ctx, a, isDir, filepath.Join(work, a.Name))
 	} else {
 		err = d.runBuilder(ctx, a, []string{"/bin/sh", a.Definition.EntryPoint}, []string{"BUILD_OUTPUT_DIR=" + work, "BUILD_BINARY_NAME=" + a.Name})
@@ -91,12 +91,7 @@ func (d *Driver) goBuild(ctx context.Context, a agent.Agent, isDir bool, target 
 		return fault.Wrap(err, fault.Invalid, "go_missing", "the agent is written in Go, and there is no go command").
 			WithFix("install Go from https://go.dev/dl and start Deputy again with it in PATH")
 	}
-	// The package of a file, not the file alone: it may have others.
-	pkg := a.Definition.EntryPoint
-	if !isDir {
-		pkg = filepath.ToSlash(filepath.Dir(pkg))
-	}
-	return d.runBuilder(ctx, a, []string{path, "build", "-o", target, "./" + pkg}, nil)
+	return d.runBuilder(ctx, a, []string{path, "build", "-o", target, a.Definition.GoPackage(isDir)}, nil)
 }
 
 // runBuilder runs a build command in the agent's directory.

@@ -120,43 +120,16 @@ func (d *Driver) environment(r fleet.Run, port int) []string {
 // command returns what to execute for an agent that has been built.
 func (d *Driver) command(a agent.Agent) ([]string, error) {
 	entry := filepath.Join(d.kept(a), filepath.FromSlash(a.Definition.EntryPoint))
-	switch kindOf(a.Definition) {
-	case builtGo, builtScript:
+	switch a.Definition.Kind() {
+	case agent.BuiltGo, agent.BuiltScript:
 		return []string{d.binary(a)}, nil
-	case script:
+	case agent.Script:
 		return []string{"/bin/sh", entry}, nil
-	case pythonScript:
+	case agent.PythonScript:
 		program, _, err := d.interpreter(d.ofKept(a))
 		return []string{program, "-u", entry}, err // unbuffered, or the log would lag behind
 	default:
 		return []string{entry}, nil
-	}
-}
-
-// kind is how an agent is started.
-type kind int
-
-const (
-	executable   kind = iota // the entry point itself
-	script                   // the entry point, by sh
-	pythonScript             // the entry point, by Python
-	builtGo                  // what go build makes of the entry point's package
-	builtScript              // what the entry point, a script, builds
-)
-
-func kindOf(d agent.Definition) kind {
-	ext := filepath.Ext(d.EntryPoint)
-	switch {
-	case ext == ".py":
-		return pythonScript
-	case d.Language == agent.Golang && ext == ".sh":
-		return builtScript
-	case ext == ".sh":
-		return script
-	case d.Language == agent.Golang || ext == ".go":
-		return builtGo
-	default:
-		return executable
 	}
 }
 

@@ -16,9 +16,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/name"
 )
 
 const (
@@ -149,14 +149,7 @@ func (w *logWriter) collect(r io.Reader) error {
 
 // printable makes a line safe for a terminal: an agent prints what strangers
 // send it.
-func printable(line []byte) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' || unicode.IsPrint(r) {
-			return r
-		}
-		return '\ufffd'
-	}, strings.ToValidUTF8(string(bytes.TrimRight(line, "\r\n")), "\ufffd"))
-}
+func printable(line []byte) string { return name.Printable(string(bytes.TrimRight(line, "\r\n"))) }
 
 func (w *logWriter) write(text string) error {
 	w.mu.Lock()

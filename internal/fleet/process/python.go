@@ -4,22 +4,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/fault"
 )
-
-// maxRequirements bounds a dependencies file, in bytes.
-const maxRequirements = 1 << 20
 
 // python returns the interpreter for an agent: that of its language_version, if
 // this machine has it, and else python3.
@@ -37,38 +30,6 @@ func python(a agent.Agent) (string, error) {
 	return path, nil
 }
 
-// requirements returns the content of the agent's dependencies file; empty if it
-// has none.
-func requirements(a agent.Agent) ([]byte, error) {
-	file := a.Definition.DependenciesFile
-	if file == "" {
-		return nil, nil
-	}
-	bad := func(err error, why string) error {
-		return fault.Wrap(err, fault.Invalid, "agent_dependencies", "the dependencies file %s %s", file, why).WithSource("agentkit.yaml: common.dependencies_file")
-	}
-	f, err := os.Open(filepath.Join(a.Directory, filepath.FromSlash(file)))
-	if errors.Is(err, fs.ErrNotExist) && file == "requirements.txt" {
-		return nil, nil // the name that is filled in by others, also where there is no such file
-	}
-	if err != nil {
-		return nil, bad(err, "cannot be read")
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxRequirements+1))
-	switch {
-	case err != nil:
-		return nil, bad(err, "cannot be read")
-	case len(text) > maxRequirements:
-		return nil, bad(nil, "is larger than a megabyte")
-	}
-	needs := func(line string) bool { return line != "" && !strings.HasPrefix(line, "#") }
-	if !slices.ContainsFunc(slices.Collect(strings.SplitSeq(string(text), "\n")), func(l string) bool { return needs(strings.TrimSpace(l)) }) {
-		return nil, nil
-	}
-	return text, nil
-}
-
 // interpreter returns the program that runs the agent: the interpreter of its
 // virtual environment, or the machine's if it needs nothing but the standard
 // library. built tells whether it is there.
@@ -77,7 +38,7 @@ func (d *Driver) interpreter(a agent.Agent) (path string, built bool, err error)
 	if err != nil {
 		return "", false, err
 	}
-	needs, err := requirements(a)
+	needs, err := a.Definition.Requirements(a.Directory)
 	if err != nil || needs == nil {
 		return base, true, err
 	}

@@ -93,10 +93,10 @@ export class Agent {
   }
 
   /**
-   * Answers requests on 127.0.0.1 at the port that the environment's PORT names,
-   * until signal, or without one SIGTERM or SIGINT. Then it takes no new requests,
-   * lets running ones finish for 5 s and cancels the rest. It returns after such a
-   * stop.
+   * Answers requests at the port that the environment's PORT names, on 127.0.0.1
+   * or, in a pod, on the address in DEPUTY_HOST, until signal, or without one
+   * SIGTERM or SIGINT. Then it takes no new requests, lets running ones finish for
+   * 5 s and cancels the rest. It returns after such a stop.
    */
   async serve(signal: AbortSignal = untilTold()): Promise<void> {
     const port = Number(process.env["PORT"]);
@@ -110,7 +110,7 @@ export class Agent {
     server.on("request", (_, response: ServerResponse) => response.once("close", () => signal.aborted && setImmediate(() => server.closeIdleConnections())));
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(port, "127.0.0.1", resolve);
+      server.listen(port, process.env["DEPUTY_HOST"] || "127.0.0.1", resolve);
     });
     await aborted(signal);
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
