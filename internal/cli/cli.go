@@ -25,41 +25,42 @@ const (
 type commands struct {
 	JSON bool `help:"Print JSON, for scripts, instead of text for people."`
 
-	Serve         serveCommand         `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
-	Demo          demoCommand          `cmd:"" help:"Start everything on this machine and show how it works."`
-	Sandbox       sandboxCommand       `cmd:"" help:"Run a small Feishu to try Deputy against."`
-	Init          initCommand          `cmd:"" help:"Write the files of a new agent."`
-	Launch        launchCommand        `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
-	Build         buildCommand         `cmd:"" help:"Build an agent from its agentkit.yaml without running it."`
-	Deploy        deployCommand        `cmd:"" help:"Run what was built last, or another build that is kept."`
-	Versions      versionsCommand      `cmd:"" help:"List the builds of an agent that are kept."`
-	Rollback      rollbackCommand      `cmd:"" help:"Run the build before the one that runs."`
-	List          listCommand          `cmd:"" help:"List the agents."`
-	Status        statusCommand        `cmd:"" help:"Show an agent and what it is doing."`
-	Invoke        invokeCommand        `cmd:"" help:"Say something to an agent, as a user."`
-	Logs          logsCommand          `cmd:"" help:"Show what an agent wrote."`
-	Start         startCommand         `cmd:"" help:"Start an agent, or start it again."`
-	Stop          stopCommand          `cmd:"" help:"Stop an agent."`
-	Destroy       destroyCommand       `cmd:"" help:"Stop an agent and delete it."`
-	AgentKey      agentKeyCommand      `cmd:"" name:"agent-key" help:"Keys with which programs call an agent."`
-	Workload      workloadCommand      `cmd:"" help:"Workloads: identities of agents, whom they act for, and who calls them."`
-	Pool          poolCommand          `cmd:"" help:"User pools: settings, looks, signing keys."`
-	User          userCommand          `cmd:"" help:"Users of a user pool."`
-	Group         groupCommand         `cmd:"" help:"Groups of a user pool."`
-	Client        clientCommand        `cmd:"" help:"Clients of a user pool."`
-	IDP           idpCommand           `cmd:"" name:"idp" help:"Where else a pool's users may log in: Feishu, GitHub, …"`
-	LoginTest     loginTestCommand     `cmd:"" name:"login-test" help:"Log in at a user pool as an application would, and see what it gets."`
-	Provider      providerCommand      `cmd:"" help:"Credential providers: how agents get credentials of third parties."`
-	Keys          keysCommand          `cmd:"" help:"Keys that seal what Deputy keeps: list and rotate them."`
-	SCIMToken     scimTokenCommand     `cmd:"" name:"scim-token" help:"Tokens for provisioning users by SCIM 2.0."`
-	Grant         grantCommand         `cmd:"" help:"What users gave credential providers, and revoking it."`
-	Delegation    delegationCommand    `cmd:"" help:"Which workloads may use whose grants."`
-	Revocation    revocationCommand    `cmd:"" help:"What is still to be revoked at third parties."`
-	Webhook       webhookCommand       `cmd:"" help:"Who is told of what happens to authorizations and grants."`
-	OperatorToken operatorTokenCommand `cmd:"" name:"operator-token" help:"Tokens of operators: who may administer Deputy, in which role and where."`
-	Doctor        doctorCommand        `cmd:"" help:"Look for what is wrong: settings, files, the service, and what it uses."`
-	Audit         auditCommand         `cmd:"" help:"Read the audit log."`
-	Version       versionCommand       `cmd:"" help:"Print the version."`
+	Serve      serveCommand      `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
+	Demo       demoCommand       `cmd:"" help:"Start everything on this machine and show how it works."`
+	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu to try Deputy against."`
+	Init       initCommand       `cmd:"" help:"Write the files of a new agent."`
+	Config     configCommand     `cmd:"" help:"Show or change what an agent's agentkit.yaml says."`
+	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
+	Build      buildCommand      `cmd:"" help:"Build an agent from its agentkit.yaml without running it."`
+	Deploy     deployCommand     `cmd:"" help:"Run what was built last, or another build that is kept."`
+	Versions   versionsCommand   `cmd:"" help:"List the builds of an agent that are kept."`
+	Rollback   rollbackCommand   `cmd:"" help:"Run the build before the one that runs."`
+	List       listCommand       `cmd:"" help:"List the agents."`
+	Status     statusCommand     `cmd:"" help:"Show an agent and what it is doing."`
+	Invoke     invokeCommand     `cmd:"" help:"Say something to an agent, as a user."`
+	Logs       logsCommand       `cmd:"" help:"Show what an agent wrote."`
+	Start      startCommand      `cmd:"" help:"Start an agent, or start it again."`
+	Stop       stopCommand       `cmd:"" help:"Stop an agent."`
+	Destroy    destroyCommand    `cmd:"" help:"Stop an agent and delete it."`
+	AgentKey   agentKeyCommand   `cmd:"" name:"agent-key" help:"Keys with which programs call an agent."`
+	Workload   workloadCommand   `cmd:"" help:"Workloads: identities of agents, whom they act for, and who calls them."`
+	Pool       poolCommand       `cmd:"" help:"User pools: settings, looks, signing keys."`
+	User       userCommand       `cmd:"" help:"Users of a user pool."`
+	Group      groupCommand      `cmd:"" help:"Groups of a user pool."`
+	Client     clientCommand     `cmd:"" help:"Clients of a user pool."`
+	IDP        idpCommand        `cmd:"" name:"idp" help:"Where else a pool's users may log in: Feishu, GitHub, …"`
+	LoginTest  loginTestCommand  `cmd:"" name:"login-test" help:"Log in at a user pool as an application would, and see what it gets."`
+	Provider   providerCommand   `cmd:"" help:"Credential providers: how agents get credentials of third parties."`
+	Keys       keysCommand       `cmd:"" help:"Keys that seal what Deputy keeps: list and rotate them."`
+	SCIMToken  scimTokenCommand  `cmd:"" name:"scim-token" help:"Tokens for provisioning users by SCIM 2.0."`
+	Grant      grantCommand      `cmd:"" help:"What users gave credential providers, and revoking it."`
+	Delegation delegationCommand `cmd:"" help:"Which workloads may use whose grants."`
+	Revocation revocationCommand `cmd:"" help:"What is still to be revoked at third parties."`
+	Webhook    webhookCommand    `cmd:"" help:"Who is told of what happens to authorizations and grants."`
+	Operator   operatorCommand   `cmd:"" name:"operator-token" help:"Tokens of operators: who may administer Deputy, in which role and where."`
+	Doctor     doctorCommand     `cmd:"" help:"Look for what is wrong: settings, files, the service, and what it uses."`
+	Audit      auditCommand      `cmd:"" help:"Read the audit log."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
 // output is where a command writes.

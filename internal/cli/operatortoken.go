@@ -12,8 +12,8 @@ import (
 	"github.com/deputy-id/deputy/internal/name"
 )
 
-// operatorTokenCommand is deputy operator-token.
-type operatorTokenCommand struct {
+// operatorCommand is deputy operator-token.
+type operatorCommand struct {
 	List   operatorTokenList   `cmd:"" help:"List the tokens, who has them and when they were used; never the tokens themselves."`
 	Create operatorTokenCreate `cmd:"" help:"Create a token; it is shown once."`
 	Revoke operatorTokenRevoke `cmd:"" help:"Revoke a token at once; the last owner's stays."`
