@@ -29,6 +29,7 @@ type commands struct {
 	Demo       demoCommand       `cmd:"" help:"Start everything on this machine and show how it works."`
 	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu to try Deputy against."`
 	Init       initCommand       `cmd:"" help:"Write the files of a new agent."`
+	Config     configCommand     `cmd:"" help:"Show or change what an agent's agentkit.yaml says."`
 	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
 	Build      buildCommand      `cmd:"" help:"Build an agent from its agentkit.yaml without running it."`
 	Deploy     deployCommand     `cmd:"" help:"Run what was built last, or another build that is kept."`
@@ -56,6 +57,7 @@ type commands struct {
 	Delegation delegationCommand `cmd:"" help:"Which workloads may use whose grants."`
 	Revocation revocationCommand `cmd:"" help:"What is still to be revoked at third parties."`
 	Webhook    webhookCommand    `cmd:"" help:"Who is told of what happens to authorizations and grants."`
+	Operator   operatorCommand   `cmd:"" name:"operator-token" help:"Tokens of operators: who may administer Deputy, in which role and where."`
 	Doctor     doctorCommand     `cmd:"" help:"Look for what is wrong: settings, files, the service, and what it uses."`
 	Audit      auditCommand      `cmd:"" help:"Read the audit log."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -218,18 +219,35 @@ var steps = []struct {
 	{regexp.MustCompile(`^click "(.+)" and look at the new tab$`), func(s *student, p tab, words []string) {
 		s.pages = append(s.pages, p.newTab(press(words[1])))
 	}},
-	{regexp.MustCompile(`^click "(.+)"$`), func(_ *student, p tab, words []string) { p.do(press(words[1])) }},
+	{regexp.MustCompile(`^click "(.+)"$`), func(_ *student, p tab, words []string) { p.again(press(words[1])) }},
 	{regexp.MustCompile(`^close the tab$`), func(s *student, p tab, _ []string) {
 		s.pages = s.pages[:len(s.pages)-1]
 		p.close(s.pages[len(s.pages)-1])
 	}},
 	{regexp.MustCompile(`^write "(.+)" into "(.+)"$`), func(_ *student, p tab, words []string) {
 		label := quoted(words[2])
-		p.do(chromedp.SendKeys(chromedp.Search(`//*[self::input or self::textarea][@aria-label=`+label+` or @id=//label[contains(normalize-space(.), `+label+`)]/@for]`), words[1], chromedp.NodeVisible))
+		p.again(chromedp.SendKeys(chromedp.Search(`//*[self::input or self::textarea][@aria-label=`+label+` or @id=//label[contains(normalize-space(.), `+label+`)]/@for]`), words[1], chromedp.NodeVisible))
 	}},
 	{regexp.MustCompile(`^see "(.+)"$`), func(_ *student, p tab, words []string) {
-		p.do(chromedp.WaitReady(chromedp.Search(`//body[contains(normalize-space(.), ` + quoted(words[1]) + `)]`)))
+		p.again(chromedp.WaitReady(chromedp.Search(`//body[contains(normalize-space(.), ` + quoted(words[1]) + `)]`)))
 	}},
+}
+
+// again does a step, again if the page changed while it was looked at: who finds
+// things by their words may look at a page that is about to be left.
+func (p tab) again(step chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	for {
+		err := chromedp.Do(ctx, step)
+		if err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "-32000") { // the node is not there any more
+			p.t.Fatalf("%v\n%s", err, p.shown())
+		}
+	}
 }
 
 // press clicks on a button or a link by its words.

@@ -24,20 +24,6 @@ func accessKey(k accesskey.Key) accessKeyJSON {
 	return accessKeyJSON{ID: k.ID, Name: k.Name, CreatedAt: k.Created, ExpiresAt: k.Expires, LastUsedAt: k.Used}
 }
 
-// life is how long a key lives that ends at expires; 0, for the default, if that is
-// zero.
-func (a *API) life(expires time.Time) time.Duration {
-	life := expires.Sub(a.now())
-	switch {
-	case expires.IsZero():
-		return 0
-	case life == 0:
-		return -1 // not the default
-	default:
-		return life
-	}
-}
-
 func (a *API) listAccessKeys(c *call) (any, error) {
 	of, err := a.Workloads.Store.Workload(c.ctx, c.workload())
 	if err != nil {
@@ -52,7 +38,7 @@ func (a *API) createAccessKey(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	made, plain, err := a.AccessKeys.Create(c.ctx, c.caller, c.workload(), in.Name, a.life(in.ExpiresAt))
+	made, plain, err := a.AccessKeys.Create(c.ctx, c.caller, c.workload(), in.Name, a.until(in.ExpiresAt))
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func (a *API) createAgentKey(c *call) (any, error) {
 			return nil, fault.New(fault.Invalid, "agent-key_user", "the key's user has neither issuer nor subject").WithSource("user").WithFix("leave it out for a key that stands for no user")
 		}
 	}
-	made, key, err := a.AgentKeys.Create(c.ctx, c.caller, of.Workload(), in.Name, u, a.life(in.ExpiresAt))
+	made, key, err := a.AgentKeys.Create(c.ctx, c.caller, of.Workload(), in.Name, u, a.until(in.ExpiresAt))
 	if err != nil {
 		return nil, err
 	}

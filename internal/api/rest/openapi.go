@@ -29,6 +29,7 @@ var tags = []*huma.Tag{
 	{Name: "credential providers", Description: "How to get credentials from third parties, and the third parties that Deputy knows. For operators."},
 	{Name: "grants", Description: "What users gave; never the tokens themselves. For operators."},
 	{Name: "agents", Description: "Agents that the runtime runs. For operators."},
+	{Name: "operators", Description: "The tokens of operators: their roles, and the pools that they are limited to. For owners; auditors may read."},
 	{Name: "audit", Description: "Who did what, for whom, when and with which outcome, in a hash chain. For operators."},
 	{Name: "credentials", Description: "What agents ask for: tokens of their own, credentials of their users, and the authorizations that give them."},
 }
@@ -50,7 +51,7 @@ func (a *API) document(endpoints []endpoint) []byte {
 		Tags:    tags,
 		Paths:   map[string]*huma.PathItem{},
 		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
-			string(operators): {Type: "http", Scheme: "bearer", Description: "An operator's token"},
+			string(operators): {Type: "http", Scheme: "bearer", Description: "An operator's token, of the role x-role or more"},
 			string(agents):    {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A workload access token"},
 			string(attested):  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A proof of the workload's identity: the token from the file DEPUTY_WORKLOAD_TOKEN_FILE, a service account's token of a cluster or a JWT-SVID that an attestor vouches for. Or, in its place, a signature with an access key: HMAC-SHA256 (Volcengine's signature version 4) or AWS4-HMAC-SHA256, for the service deputy"},
 		}},
@@ -75,6 +76,10 @@ func (a *API) document(endpoints []endpoint) []byte {
 func operation(registry huma.Registry, e endpoint, failure *huma.Response) *huma.Operation {
 	o := &huma.Operation{OperationID: e.id, Summary: e.summary, Tags: []string{e.tag}, Responses: map[string]*huma.Response{"default": failure}}
 	schemes := []auth{e.auth}
+	if role, ok := leastRoles[e.auth]; ok {
+		schemes = []auth{operators}
+		o.Extensions = map[string]any{"x-role": role}
+	}
 	if e.auth == known {
 		schemes = []auth{operators, agents}
 	}

@@ -23,11 +23,13 @@ import (
 	"github.com/deputy-id/deputy/internal/exchange"
 	"github.com/deputy-id/deputy/internal/factor"
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/federation"
 	"github.com/deputy-id/deputy/internal/fleet"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/notice"
 	"github.com/deputy-id/deputy/internal/obtain"
 	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/outbound"
@@ -113,7 +115,7 @@ func newWorld(t *testing.T) *world {
 		Roster:    &roster.Roster{Store: pools, Passwords: passwords, Guard: g, Now: time.Now},
 		Factors:   &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g},
 		Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
-		Providers: providers, Trials: &trial.Trials{Guard: g, Providers: providers}, Vault: v, Flow: flow,
+		Providers: providers, Identities: store.Identities{DB: db}, Federation: &federation.Federation{PublicURL: publicURL}, Webhooks: &notice.Registry{Store: store.Webhooks{DB: db}, Guard: g, Now: time.Now}, Trials: &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: g, Providers: providers}, Vault: v, Flow: flow,
 		Trusted:    &attestor.Registry{Store: store.Attestors{DB: db}, Sealer: ring, Trust: &attestor.Trust{Store: store.Attestors{DB: db}, Sealer: ring, Reach: func(string) (attestor.Sender, error) { return out, nil }, PublicURL: publicURL, Guard: g, Now: time.Now}, Guard: g, Now: time.Now},
 		AccessKeys: &accesskey.Keys{Store: store.AccessKeys{DB: db}, Sealer: ring, Guard: g, Host: "id.example", Now: time.Now},
 		Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow, Other: &obtain.Kinds{Providers: providers, Now: time.Now}},
