@@ -147,6 +147,9 @@ func (s *Server) credential(w http.ResponseWriter, r *http.Request) {
 	s.seq++
 	a := &ask{holding: h, id: fmt.Sprintf("auth_%06d", s.seq), state: "pending", scopes: in.Scopes, expires: s.now().Add(10 * time.Minute)}
 	s.asks[a.id] = a
+	if s.asked != nil {
+		go s.asked(deputy.Authorization{ID: a.id, State: deputy.Pending, Provider: a.provider, Scopes: a.scopes, Expires: a.expires})
+	}
 	answer(w, http.StatusOK, map[string]any{"status": "authorization_required", "authorization": map[string]any{
 		"id": a.id, "state": a.state, "expiresAt": a.expires.UTC(),
 		"url": s.URL + "/authorize?request_uri=urn:deputy:authorization:" + a.id,

@@ -8,8 +8,13 @@
 //	…
 //	req.Header.Set("WorkloadAccessToken", d.Mint(alice).Reveal())
 //
-// The user's part is played by [Server.Grant], [Server.Agree], [Server.Decline]
-// and [Server.Expire].
+// or, without HTTP in between,
+//
+//	answer, err := d.Invoke(agent, alice, "What is on today?")
+//
+// The user's part is played by [Server.Grant], [Server.WhenAsked], [Server.Agree],
+// [Server.Decline] and [Server.Expire]. A test runs the same requests against this
+// server and against the real one and compares what comes back.
 package deputytest
 
 import (
@@ -56,6 +61,7 @@ type Server struct {
 	calls    map[string]call         // by call token
 	log      []string
 	fail     func(*http.Request) int
+	asked    func(deputy.Authorization)
 }
 
 // call is what a call token is for.
@@ -92,11 +98,18 @@ func New(url string) *Server {
 // Start serves a fake on loopback until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := New("")
+	s, stop := Serve()
+	t.Cleanup(stop)
+	return s
+}
+
+// Serve serves a fake on loopback until stop is called: for what is not a test,
+// such as an example.
+func Serve() (s *Server, stop func()) {
+	s = New("")
 	srv := httptest.NewServer(s)
 	s.URL = srv.URL
-	t.Cleanup(srv.Close)
-	return s
+	return s, srv.Close
 }
 
 // Client returns a client of s that is the agent [Workload].
@@ -147,6 +160,14 @@ func (s *Server) Fail(f func(*http.Request) int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fail = f
+}
+
+// WhenAsked has f decide, in the users' place, about each question as soon as it is
+// put: it calls [Server.Agree], say, with the question's id.
+func (s *Server) WhenAsked(f func(deputy.Authorization)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = f
 }
 
 // RotateKey makes s sign with a new key and publish that one only.
@@ -242,6 +263,17 @@ func (s *Server) Pending(u deputy.User) []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// Provider returns which provider's credential an authorization is about; "" if
+// there is no such authorization.
+func (s *Server) Provider(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.asks[id]; a != nil {
+		return a.provider
+	}
+	return ""
 }
 
 // Agree is the user's consent. It returns the new access token.
