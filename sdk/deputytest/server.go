@@ -13,8 +13,7 @@
 //	answer, err := d.Invoke(agent, alice, "What is on today?")
 //
 // The user's part is played by [Server.Grant], [Server.WhenAsked], [Server.Agree],
-// [Server.Decline] and [Server.Expire]. A test runs the same requests against this
-// server and against the real one and compares what comes back.
+// [Server.Decline] and [Server.Expire].
 package deputytest
 
 import (
