@@ -62,6 +62,7 @@ var table = []row{
 	{"internal/kms/kmstest", 19, ""},
 
 	{"internal/operator", 20, ""},
+	{"internal/operator/operatortest", 21, ""},
 	{"internal/userpool", 20, "golang.org/x/crypto"},
 	{"internal/workload", 20, ""},
 	{"internal/provider", 20, ""},

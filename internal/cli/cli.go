@@ -57,6 +57,7 @@ type commands struct {
 	Delegation delegationCommand `cmd:"" help:"Which workloads may use whose grants."`
 	Revocation revocationCommand `cmd:"" help:"What is still to be revoked at third parties."`
 	Webhook    webhookCommand    `cmd:"" help:"Who is told of what happens to authorizations and grants."`
+	Operator   operatorCommand   `cmd:"" name:"operator-token" help:"Tokens of operators: who may administer Deputy, in which role and where."`
 	Doctor     doctorCommand     `cmd:"" help:"Look for what is wrong: settings, files, the service, and what it uses."`
 	Audit      auditCommand      `cmd:"" help:"Read the audit log."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`

@@ -174,6 +174,7 @@ func distance(a, b string) int {
 type Caller struct {
 	Kind     CallerKind `json:"kind"`
 	Operator string     `json:"operator,omitempty"` // name of the operator, for Operator
+	Token    string     `json:"token,omitempty"`    // id of the token that proves the Operator
 	Workload Workload   `json:"workload,omitzero"`  // the agent that asks, for Agent
 	Chain    []Workload `json:"chain,omitempty"`    // the agents that delegated to Workload, nearest first (RFC 8693, section 4.1)
 	Client   string     `json:"client,omitempty"`   // id of the client of a user pool, or of the agent key, that asks, for Client; name of the token, for Provisioner

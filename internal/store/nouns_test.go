@@ -9,6 +9,7 @@ import (
 	"github.com/deputy-id/deputy/internal/agent/agenttest"
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/operator/operatortest"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/store/storetest"
 	"github.com/deputy-id/deputy/internal/userpool/userpooltest"
@@ -41,6 +42,15 @@ func TestAgentKeys(t *testing.T) {
 				KeyStore: store.Agents{DB: db}, Agents: store.Agents{DB: db},
 				Entries: func(ctx context.Context) ([]audit.Entry, error) { return storetest.Entries(ctx, db) },
 			}
+		})
+	})
+}
+
+func TestOperatorStores(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		operatortest.Test(t, func(t *testing.T) operatortest.Backend {
+			db, _ := open(t)
+			return operatortest.Backend{Store: store.Operators{DB: db}, Entries: func(ctx context.Context) ([]audit.Entry, error) { return storetest.Entries(ctx, db) }}
 		})
 	})
 }

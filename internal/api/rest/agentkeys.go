@@ -66,13 +66,7 @@ func (a *API) createAgentKey(c *call) (any, error) {
 			return nil, fault.New(fault.Invalid, "agent-key_user", "the key's user has neither issuer nor subject").WithSource("user").WithFix("leave it out for a key that stands for no user")
 		}
 	}
-	var life time.Duration
-	if !in.ExpiresAt.IsZero() {
-		if life = in.ExpiresAt.Sub(a.now()); life == 0 {
-			life = -1 // not the default
-		}
-	}
-	made, key, err := a.AgentKeys.Create(c.ctx, c.caller, of.Workload(), in.Name, u, life)
+	made, key, err := a.AgentKeys.Create(c.ctx, c.caller, of.Workload(), in.Name, u, a.until(in.ExpiresAt))
 	if err != nil {
 		return nil, err
 	}

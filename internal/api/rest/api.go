@@ -119,7 +119,10 @@ type parameter struct{ name, kind, help string }
 type auth string
 
 const (
-	operators auth = "operator"      // an operator's token
+	everybody auth = "everybody"     // an operator's token of any role, also if it is limited to some pools: the answer has what is in them
+	readers   auth = "reader"        // an operator's token of any role
+	operators auth = "operator"      // that of an operator or owner
+	owners    auth = "owner"         // that of an owner
 	agents    auth = "workloadToken" // a workload access token
 	attested  auth = "workloadProof" // a proof of a workload's identity, as the launch token from the launch file
 	known     auth = "any"           // an operator or an agent
@@ -131,7 +134,9 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	caller name.Caller
-	proof  attest.Proof // of attested endpoints
+	role   operator.Role  // of an operator
+	pools  operator.Pools // that the operator is limited to
+	proof  attest.Proof   // of attested endpoints
 	query  map[string]string
 	bound  int64 // of the body, in bytes
 }
@@ -234,7 +239,7 @@ func (a *API) handler(e endpoint) http.Handler {
 		if e.auth == attested {
 			c.proof, err = a.attest(r)
 		} else {
-			c.caller, err = a.authenticate(r, e.auth)
+			err = a.authenticate(c, e)
 		}
 		if err == nil {
 			c.query, err = parseQuery(r, e.query)
@@ -283,27 +288,30 @@ func parseQuery(r *http.Request, allowed []parameter) (map[string]string, error)
 	return got, nil
 }
 
-// authenticate turns the bearer token (RFC 6750, section 2.1) into a caller.
-func (a *API) authenticate(r *http.Request, want auth) (name.Caller, error) {
-	token, err := bearer(r)
+// authenticate turns the bearer token (RFC 6750, section 2.1) into a caller who
+// may call e.
+func (a *API) authenticate(c *call, e endpoint) error {
+	token, err := bearer(c.r)
 	if err != nil {
-		return name.Caller{}, err
+		return err
 	}
+	_, forOperators := leastRoles[e.auth]
 	isOperator := strings.HasPrefix(token.RevealString(), operator.TokenPrefix+"_")
 	switch {
-	case isOperator && want == agents:
-		return name.Caller{}, fault.New(fault.Forbidden, "workload_token_needed", "operators do not use people's credentials").
+	case isOperator && e.auth == agents:
+		return fault.New(fault.Forbidden, "workload_token_needed", "operators do not use people's credentials").
 			WithFix("call with the workload access token of an agent")
 	case isOperator:
-		return a.Operators.Verify(r.Context(), token)
-	case want == operators:
-		if c, err := a.Tokens.Verify(r.Context(), token); err == nil {
-			return name.Caller{}, fault.New(fault.Forbidden, "operator_needed", "%s is an agent, and this is for operators", c.Workload)
+		return a.admit(c, e, token)
+	case forOperators:
+		if c, err := a.Tokens.Verify(c.ctx, token); err == nil {
+			return fault.New(fault.Forbidden, "operator_needed", "%s is an agent, and this is for operators", c.Workload)
 		}
-		return name.Caller{}, fault.New(fault.Unauthenticated, "operator_token_unknown", "the bearer token is not an operator's").
+		return fault.New(fault.Unauthenticated, "operator_token_unknown", "the bearer token is not an operator's").
 			WithFix("use the token from the file operator.token in the data directory")
 	default:
-		return a.Tokens.Verify(r.Context(), token)
+		c.caller, err = a.Tokens.Verify(c.ctx, token)
+		return err
 	}
 }
 
@@ -321,3 +329,15 @@ func bearer(r *http.Request) (secret.Text, error) {
 
 // now is the time with the precision that stores keep.
 func (a *API) now() time.Time { return a.Now().UTC().Truncate(time.Millisecond) }
+
+// until is the life of something that is to end at t: 0, for the default, if t was
+// left out, and below 0 for what would have ended.
+func (a *API) until(t time.Time) time.Duration {
+	if t.IsZero() {
+		return 0
+	}
+	if life := t.Sub(a.now()); life != 0 {
+		return life
+	}
+	return -1
+}

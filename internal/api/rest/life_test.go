@@ -142,8 +142,10 @@ func TestWhoIsAsking(t *testing.T) {
 	if minted.Workload != "spiffe://deputy.local/default/doc" {
 		t.Errorf("got %+v", minted)
 	}
+	tokens, err := w.api.Operators.Store.Tokens(t.Context())
+	must(t, err)
 	for token, want := range map[string]string{
-		w.operator:   `{"kind":"operator","operator":"root"}`,
+		w.operator:   `{"kind":"operator","operator":"root","token":"` + tokens[0].ID + `","role":"owner"}`,
 		w.agent:      `{"kind":"agent","workload":"spiffe://deputy.local/default/doc","user":{"issuer":"` + zhang.Issuer + `","subject":"usr_zhang"}}`,
 		minted.Token: `{"kind":"agent","workload":"spiffe://deputy.local/default/doc"}`,
 	} {

@@ -28,6 +28,7 @@ var tags = []*huma.Tag{
 	{Name: "credential providers", Description: "How to get credentials from third parties, and the third parties that Deputy knows. For operators."},
 	{Name: "grants", Description: "What users gave; never the tokens themselves. For operators."},
 	{Name: "agents", Description: "Agents that the runtime runs. For operators."},
+	{Name: "operators", Description: "The tokens of operators: their roles, and the pools that they are limited to. For owners; auditors may read."},
 	{Name: "audit", Description: "Who did what, for whom, when and with which outcome, in a hash chain. For operators."},
 	{Name: "credentials", Description: "What agents ask for: tokens of their own, credentials of their users, and the authorizations that give them."},
 }
@@ -49,7 +50,7 @@ func (a *API) document(endpoints []endpoint) []byte {
 		Tags:    tags,
 		Paths:   map[string]*huma.PathItem{},
 		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
-			string(operators): {Type: "http", Scheme: "bearer", Description: "An operator's token"},
+			string(operators): {Type: "http", Scheme: "bearer", Description: "An operator's token, of the role x-role or more"},
 			string(agents):    {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A workload access token"},
 			string(attested):  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A proof of the workload's identity, as the launch token from the file DEPUTY_WORKLOAD_TOKEN_FILE"},
 		}},
@@ -74,6 +75,10 @@ func (a *API) document(endpoints []endpoint) []byte {
 func operation(registry huma.Registry, e endpoint, failure *huma.Response) *huma.Operation {
 	o := &huma.Operation{OperationID: e.id, Summary: e.summary, Tags: []string{e.tag}, Responses: map[string]*huma.Response{"default": failure}}
 	schemes := []auth{e.auth}
+	if role, ok := leastRoles[e.auth]; ok {
+		schemes = []auth{operators}
+		o.Extensions = map[string]any{"x-role": role}
+	}
 	if e.auth == known {
 		schemes = []auth{operators, agents}
 	}

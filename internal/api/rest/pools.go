@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
@@ -88,6 +89,7 @@ func (a *API) userPool(p userpool.Pool) userPoolJSON {
 
 func (a *API) listUserPools(c *call) (any, error) {
 	pools, err := a.Pools.Pools(c.ctx)
+	pools = slices.DeleteFunc(pools, func(p userpool.Pool) bool { return !c.pools.HasUser(p.Name) })
 	return listOf(pools, a.userPool), err
 }
 

@@ -17,8 +17,8 @@ import (
 
 	"github.com/deputy-id/deputy/internal/api/rest"
 	"github.com/deputy-id/deputy/internal/audit"
-	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/operator"
+	"github.com/deputy-id/deputy/internal/secret"
 )
 
 // chain is a rest.AuditLog in memory.
@@ -64,19 +64,17 @@ func (c *chain) AuditRecords(_ context.Context, f audit.Filter) ([]audit.Record,
 	return found[:min(len(found), f.Limit)], nil
 }
 
-// everybody is an operator.
-type everybody struct{}
+// everybody is an owner.
+type everybody struct{ operator.Store }
 
-func (everybody) OperatorByToken(context.Context, string) (string, error) { return "root", nil }
-func (everybody) HasOperatorTokens(context.Context) (bool, error)         { return true, nil }
-func (everybody) AddOperatorToken(context.Context, guard.Permit, string, string, time.Time) error {
-	return nil
+func (everybody) Token(context.Context, secret.Hash) (operator.Token, error) {
+	return operator.Token{Name: "root", Role: operator.Owner, UsedAt: time.Now()}, nil
 }
 
 // auditMux has the API with nothing in it but an audit log.
 func auditMux(c *chain) *http.ServeMux {
 	mux := http.NewServeMux()
-	(&rest.API{PublicURL: publicURL, Operators: &operator.Registry{Store: everybody{}}, Audit: c, Logger: slog.New(slog.DiscardHandler)}).Mount(mux)
+	(&rest.API{PublicURL: publicURL, Operators: &operator.Registry{Store: everybody{}, Now: time.Now}, Audit: c, Logger: slog.New(slog.DiscardHandler)}).Mount(mux)
 	return mux
 }
 

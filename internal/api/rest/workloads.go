@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/name"
+	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/userpool"
 	"github.com/deputy-id/deputy/internal/workload"
 )
@@ -11,13 +13,16 @@ import (
 type whoamiJSON struct {
 	Kind     name.CallerKind `json:"kind"`
 	Operator string          `json:"operator,omitempty"`
+	Token    string          `json:"token,omitempty" doc:"Id of the operator's token"`
+	Role     operator.Role   `json:"role,omitempty" enum:"auditor,operator,owner"`
+	Pools    *poolLimit      `json:"pools,omitempty" doc:"The operator sees nothing but these pools"`
 	Workload string          `json:"workload,omitempty" doc:"SPIFFE ID of the agent"`
 	User     *name.User      `json:"user,omitempty" doc:"Whom the agent acts for"`
 	Chain    []string        `json:"chain,omitempty" doc:"SPIFFE IDs of the agents that delegated, nearest first"`
 }
 
 func (a *API) whoami(c *call) (any, error) {
-	w := whoamiJSON{Kind: c.caller.Kind, Operator: c.caller.Operator, Chain: a.chain(c.caller)}
+	w := whoamiJSON{Kind: c.caller.Kind, Operator: c.caller.Operator, Token: c.caller.Token, Role: c.role, Pools: limitOf(c.pools), Chain: a.chain(c.caller)}
 	if !c.caller.Workload.IsZero() {
 		w.Workload = c.caller.Workload.SPIFFEID(a.TrustDomain)
 	}
@@ -44,6 +49,7 @@ func workloadPool(p workload.Pool) workloadPoolJSON {
 
 func (a *API) listWorkloadPools(c *call) (any, error) {
 	pools, err := a.Workloads.Store.WorkloadPools(c.ctx)
+	pools = slices.DeleteFunc(pools, func(p workload.Pool) bool { return !c.pools.HasWorkload(p.Name) })
 	return listOf(pools, workloadPool), err
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/keys"
 	"github.com/deputy-id/deputy/internal/name"
-	"github.com/deputy-id/deputy/internal/operator"
 	"github.com/deputy-id/deputy/internal/provider"
 	"github.com/deputy-id/deputy/internal/store"
 	"github.com/deputy-id/deputy/internal/trial"
@@ -36,7 +35,6 @@ func Run(t *testing.T, open Open) {
 		{"Permits", testPermits},
 		{"Keys", testKeys},
 		{"SigningKeys", testSigningKeys},
-		{"Operators", testOperators},
 		{"Workloads", testWorkloads},
 		{"Providers", testProviders},
 		{"MovedProvider", testMovedProvider},
@@ -211,7 +209,6 @@ func testPermits(t *testing.T, open Open) {
 			"RemoveDataKey":      store.Keys{DB: db}.RemoveDataKey(t.Context(), p, "p", 1),
 			"AddSigningKey":      store.Keys{DB: db}.AddSigningKey(t.Context(), p, keys.SigningKey{Owner: "o", Generation: 1}, time.Time{}),
 			"SweepSigningKeys":   store.Keys{DB: db}.SweepSigningKeys(t.Context(), p, moment),
-			"AddOperatorToken":   store.Operators{DB: db}.AddOperatorToken(t.Context(), p, "root", "h", moment),
 			"CreatePool":         s.workloads.CreatePool(t.Context(), p, workload.Pool{Name: "new"}),
 			"CreateWorkload":     s.workloads.CreateWorkload(t.Context(), p, workload.Workload{Identity: name.Workload{Pool: "p", Name: "new"}}),
 			"DeleteWorkload":     s.workloads.DeleteWorkload(t.Context(), p, agentA),
@@ -315,23 +312,6 @@ func testSigningKeys(t *testing.T, open Open) {
 	sweep(until.Add(time.Millisecond))
 	want("o", k2, k3)
 	want("p", other)
-}
-
-func testOperators(t *testing.T, open Open) {
-	db, _ := open(t)
-	s := store.Operators{DB: db}
-	has, err := s.HasOperatorTokens(t.Context())
-	if must(t, err); has {
-		t.Error("a new database has operator tokens")
-	}
-	must(t, s.AddOperatorToken(t.Context(), Permit(t, operator.ActionCreateToken, operator.Resource("root")), "root", "h", moment))
-	who, err := s.OperatorByToken(t.Context(), "h")
-	if must(t, err); who != "root" {
-		t.Errorf("got %q", who)
-	}
-	if _, err := s.OperatorByToken(t.Context(), "other"); !fault.Is(err, fault.NotFound) {
-		t.Errorf("an unknown token: %v", err)
-	}
 }
 
 func sealedProvider(pool, providerName, clientID string) provider.Provider {
