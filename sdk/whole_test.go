@@ -78,7 +78,11 @@ func TestJSONThatIsNoAnswer(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			d := deputytest.Start(t)
 			d.Agent("other", asks(d.URL+link+"9"))
-			a := &deputy.Agent{Name: "a", Deputy: d.Client(), Tools: []deputy.Tool{fetch(nil)}, Respond: test.respond, MaxTurn: test.maxTurn}
+			client := d.Client()
+			if _, err := client.Verify(t.Context(), d.Mint(alice)); err != nil { // the keys are there: a turn's time is the agent's
+				t.Fatal(err)
+			}
+			a := &deputy.Agent{Name: "a", Deputy: client, Tools: []deputy.Tool{fetch(nil)}, Respond: test.respond, MaxTurn: test.maxTurn}
 			status, kind, body := wholeAnswer(t, d, a, "application/json")
 			if status != test.status || kind != "application/json" || !json.Valid([]byte(body)) || bytes.Contains([]byte(body), []byte("house")) {
 				t.Errorf("%d %s %s", status, kind, body)
