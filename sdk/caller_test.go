@@ -89,7 +89,7 @@ func TestAJobActsForItself(t *testing.T) {
 		}
 		time.Sleep(14 * time.Minute)
 		var e *deputy.Error
-		if _, err := ask(t, client); !errors.As(err, &e) || e.Code != "token_signature" {
+		if _, err := ask(t, client); !errors.As(err, &e) || e.Code != "proof_unknown" {
 			t.Errorf("with a launch token that Deputy does not believe: %v", err)
 		}
 		writeLaunch(t, file, deputytest.LaunchToken)

@@ -49,12 +49,12 @@ type Server struct {
 	mu       sync.Mutex
 	key      *ecdsa.PrivateKey
 	kid      string
-	wats     map[string]deputy.User // by token
-	held     map[holding]string     // access tokens
-	kept     map[string]any         // credentials that need no user, by provider
-	renewing map[holding]bool       // whose tokens can be refreshed
-	asks     map[string]*ask        // by authorization id
-	news     chan struct{}          // closed and replaced at every change
+	wats     map[string]deputy.User       // by token
+	held     map[holding]string           // access tokens
+	kept     map[string]map[string]string // credentials that need no user, by provider
+	renewing map[holding]bool             // whose tokens can be refreshed
+	asks     map[string]*ask              // by authorization id
+	news     chan struct{}                // closed and replaced at every change
 	seq      int
 	others   map[string]http.Handler // agents, by name
 	calls    map[string]call         // by call token
@@ -78,16 +78,27 @@ type holding struct {
 // ask is one authorization.
 type ask struct {
 	holding
-	id, state, reason, message string
-	scopes                     []string
-	expires                    time.Time
+	id, state string
+	scopes    []string
+	expires   time.Time
+	states    []map[string]any // all that it has been, as they travel
+}
+
+// reach takes a to a state; reason and message are empty unless it failed.
+func (a *ask) reach(state, reason, message string) {
+	a.state = state
+	m := map[string]any{"id": a.id, "state": state, "provider": a.provider, "scopes": a.scopes, "expiresAt": a.expires.UTC()}
+	if reason != "" {
+		m["reason"], m["message"] = reason, message
+	}
+	a.states = append(a.states, m)
 }
 
 // New returns a fake for whoever serves it at url.
 func New(url string) *Server {
 	s := &Server{
 		URL: url, mux: http.NewServeMux(), wats: map[string]deputy.User{}, held: map[holding]string{},
-		asks: map[string]*ask{}, kept: map[string]any{}, renewing: map[holding]bool{}, others: map[string]http.Handler{}, calls: map[string]call{}, news: make(chan struct{}),
+		asks: map[string]*ask{}, kept: map[string]map[string]string{}, renewing: map[holding]bool{}, others: map[string]http.Handler{}, calls: map[string]call{}, news: make(chan struct{}),
 	}
 	s.RotateKey()
 	s.routes()
@@ -304,7 +315,7 @@ func (s *Server) end(id, state, reason, message string) {
 	if a == nil {
 		panic("deputytest: there is no authorization " + id)
 	}
-	a.state, a.reason, a.message = state, reason, message
+	a.reach(state, reason, message)
 	if state == "completed" {
 		s.grant(a.holding) // before the news: whoever hears it asks at once
 	}
