@@ -113,6 +113,7 @@ var table = []row{
 	{"internal/talk", 41, ""},
 	{"internal/fleet/process", 40, "golang.org/x/sys"},
 	{"internal/fleet/kubernetes", 40, ""},
+	{"internal/fleet/attached", 40, ""},
 	{"internal/store/storetest", 41, "github.com/google/go-cmp"},
 
 	{"internal/server", 50, ""},
@@ -121,6 +122,7 @@ var table = []row{
 	{"internal/doctor", 51, ""},
 	{"internal/scaffold", 51, ""},
 	{"internal/demo", 51, ""},
+	{"internal/dev", 51, ""},
 	{"internal/logintest", 51, "github.com/coreos/go-oidc/v3 golang.org/x/oauth2"},
 	{"internal/e2e", 53, ""},
 	{"internal/peers", 53, ""},
