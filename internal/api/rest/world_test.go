@@ -118,8 +118,8 @@ func newWorld(t *testing.T) *world {
 		Providers: providers, Identities: store.Identities{DB: db}, Federation: &federation.Federation{PublicURL: publicURL}, Webhooks: &notice.Registry{Store: store.Webhooks{DB: db}, Guard: g, Now: time.Now}, Trials: &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: g, Providers: providers}, Vault: v, Flow: flow,
 		Trusted:    &attestor.Registry{Store: store.Attestors{DB: db}, Sealer: ring, Trust: &attestor.Trust{Store: store.Attestors{DB: db}, Sealer: ring, Reach: func(string) (attestor.Sender, error) { return out, nil }, PublicURL: publicURL, Guard: g, Now: time.Now}, Guard: g, Now: time.Now},
 		AccessKeys: &accesskey.Keys{Store: store.AccessKeys{DB: db}, Sealer: ring, Guard: g, Host: "id.example", Now: time.Now},
-		Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow, Other: &obtain.Kinds{Providers: providers, Now: time.Now}},
-		Agents: agents, AgentKeys: &agent.Keys{Store: store.Agents{DB: db}, Guard: g, Now: time.Now, Barred: func(_ context.Context, u name.User) (bool, error) { return u.Subject == "usr_gone", nil }}, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
+		Broker:     &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow, Other: &obtain.Kinds{Providers: providers, Now: time.Now}},
+		Agents:     agents, AgentKeys: &agent.Keys{Store: store.Agents{DB: db}, Guard: g, Now: time.Now, Barred: func(_ context.Context, u name.User) (bool, error) { return u.Subject == "usr_gone", nil }}, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
 		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, Register: running, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),
 	}}
 	w.serve()

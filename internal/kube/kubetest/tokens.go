@@ -94,7 +94,8 @@ func (s *Server) uid(namespace, plural, name string) string {
 
 // tokens answers what is about tokens, and reports whether a request is.
 func (s *Server) tokens(w http.ResponseWriter, r *http.Request, body []byte) bool {
-	what, serve := "", func() {}
+	var what string
+	var serve func()
 	switch r.Method + " " + r.URL.Path {
 	case "GET " + keysPath:
 		what = "get " + keysPath
