@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -20,6 +21,13 @@ type Agent struct {
 	// it returns, the user sees the words only if it is an [*Error] or an
 	// [*AuthorizationError]. Required.
 	Respond func(ctx context.Context, t *Turn) error
+	// Progress is told of each question that is put to the user, whose link is on the answer's stream by then, and of
+	// each state that it comes to. It may [Turn.Say] something. Questions that are open at the same time are told of by
+	// goroutines of their own. May be nil.
+	Progress func(ctx context.Context, t *Turn, a Authorization)
+	// Unattended lets in requests that act for no user: of programs with a key, or of everybody, if the agent's
+	// runtime_auth_type is "none". [Session.User] is zero then, and there are no credentials that a user has to give.
+	Unattended bool
 	// Deputy is the client to use. Nil means [FromEnvironment].
 	Deputy *Client
 	// Transport carries the tools' requests to third parties. Nil means a clone of
@@ -38,7 +46,10 @@ type Agent struct {
 type builtAgent struct {
 	name      string
 	respond   func(context.Context, *Turn) error
-	tools     map[string]builtTool
+	progress  func(context.Context, *Turn, Authorization)
+	alone     bool // requests for nobody are let in
+	list      []Tool
+	tools     map[string]builtTool // by name
 	deputy    *Client
 	transport http.RoundTripper
 	log       *slog.Logger
@@ -69,8 +80,8 @@ func (a *Agent) Handler() (http.Handler, error) {
 
 func (a *Agent) build() (*builtAgent, error) {
 	b := &builtAgent{
-		name: a.Name, respond: a.Respond, deputy: a.Deputy, transport: a.Transport, log: a.Log,
-		maxTurn: a.MaxTurn, maxPrompt: a.MaxPrompt, tools: map[string]builtTool{},
+		name: a.Name, respond: a.Respond, progress: a.Progress, alone: a.Unattended, deputy: a.Deputy, transport: a.Transport, log: a.Log,
+		maxTurn: a.MaxTurn, maxPrompt: a.MaxPrompt, list: slices.Clone(a.Tools), tools: map[string]builtTool{},
 	}
 	if a.Name == "" || a.Respond == nil {
 		return nil, refuse("agent_invalid", "an agent needs Name and Respond")
@@ -96,6 +107,9 @@ func (a *Agent) build() (*builtAgent, error) {
 		return nil, fmt.Errorf("agent %s: %w", a.Name, err)
 	}
 	b.now = b.deputy.Now
+	if b.progress == nil {
+		b.progress = func(context.Context, *Turn, Authorization) {}
+	}
 	if b.transport == nil {
 		b.transport = thirdPartyTransport()
 	}

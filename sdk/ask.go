@@ -92,7 +92,8 @@ func (t *Turn) Ask(ctx context.Context, agent, prompt string) (string, error) {
 
 // notAnswered reads why an agent, or the ingress before it, did not answer.
 func notAnswered(resp *http.Response) *Error {
-	e := &Error{Status: resp.StatusCode, Code: "unexpected_answer", RequestID: resp.Header.Get(headerRequest), Message: "the other agent did not answer: " + resp.Status}
+	e := &Error{Status: resp.StatusCode, Code: "unexpected_answer", RequestID: resp.Header.Get(headerRequest), Message: "the other agent did not answer: " + resp.Status,
+		RetryAfter: pauseOf(resp.Header)}
 	var said struct {
 		Error struct{ Message, Code string }
 	}
@@ -169,17 +170,22 @@ func (h *hearing) listen(ctx context.Context, r io.Reader) (string, error) {
 			_ = json.Unmarshal(e.Error, &words) // in another shape it says less
 			return "", &Error{Code: "agent_failed", Message: "the other agent could not answer: " + clip(words)}
 		}
-		if h.take(e); h.said.Len()+h.parts.Len() > maxAnswerSize {
+		if err := h.take(e); err != nil {
+			return "", err
+		}
+		if h.said.Len()+h.parts.Len() > maxAnswerSize {
 			return "", &Error{Code: "answer_too_large", Message: "the other agent says too much"}
 		}
 	}
 }
 
-func (h *hearing) take(e heard) {
+func (h *hearing) take(e heard) error {
 	for _, part := range e.Content.Parts {
 		switch {
 		case part.Call != nil && part.Call.Name == consentFunction:
-			h.show(*part.Call)
+			if err := h.show(*part.Call); err != nil {
+				return err
+			}
 		case part.Response != nil && h.waiting[part.Response.ID]:
 			delete(h.waiting, part.Response.ID)
 			outcome := map[string]string{}
@@ -188,7 +194,7 @@ func (h *hearing) take(e heard) {
 					outcome[key] = clip(word)
 				}
 			}
-			h.turn.stream.done(part.Response.ID, consentFunction, outcome)
+			h.turn.out.done(part.Response.ID, consentFunction, outcome)
 		case e.Partial:
 			h.parts.WriteString(part.Text)
 		case part.Text != "":
@@ -196,18 +202,24 @@ func (h *hearing) take(e heard) {
 			h.said.WriteString(part.Text)
 		}
 	}
+	return nil
 }
 
 // show hands on the question for the user's consent, if its link is Deputy's: the
 // user trusts the page that he came from, and that is not the other agent's.
-func (h *hearing) show(c heardCall) {
+func (h *hearing) show(c heardCall) error {
 	var a asked
 	if err := json.Unmarshal(c.Args, &a); err != nil || !strings.HasPrefix(a.Config.Raw.OAuth2.URL, h.turn.agent.deputy.base+"/") || len(c.ID) > 200 {
 		h.turn.agent.log.Warn("another agent sent the user elsewhere; that is not shown", "request", h.turn.RequestID)
-		return
+		return nil
+	}
+	question := Authorization{ID: clip(a.Config.Raw.Ref), State: Pending, URL: a.Config.Raw.OAuth2.URL}
+	if !h.turn.out.live() {
+		return &ConsentRequired{question}
 	}
 	h.waiting[c.ID] = true
-	h.turn.stream.call(adkFunctionCall{c.ID, consentFunction, consentArgs(c.ID, clip(a.Config.Key), Authorization{ID: clip(a.Config.Raw.Ref), URL: a.Config.Raw.OAuth2.URL})})
+	h.turn.out.call(adkFunctionCall{c.ID, consentFunction, consentArgs(c.ID, clip(a.Config.Key), question)})
+	return nil
 }
 
 // clip bounds what another agent says, for a line of its own.

@@ -99,7 +99,7 @@ func TestAnAgentAsksWhomItMayNot(t *testing.T) {
 		s := newStage()
 		defer s.close()
 		s.play(t, asking("nobody"))
-		if last := s.invoke(t.Context(), t, alice, "what?").rest(); last.ErrorType != "caller_not_allowed" {
+		if last := s.invoke(t.Context(), t, alice, "what?").rest(); last.ErrorType != "workload_not_found" {
 			t.Errorf("got %+v", last)
 		}
 	})

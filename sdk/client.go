@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ const (
 	answerTimeout  = 20 * time.Second // of a request that Deputy answers at once
 	answerAttempts = 4
 	apiPrefix      = "/api/v1"
+	// maxPause is how long Deputy may make a request wait by Retry-After; a longer wait is the caller's decision.
+	maxPause = 10 * time.Second
 )
 
 // Client speaks to Deputy. [Agent] uses one behind the scenes; use it directly
@@ -120,6 +123,19 @@ func (c *Client) Verify(ctx context.Context, token Secret) (Identity, error) {
 		return Identity{}, refuse("token_workload", "the token was minted for another workload")
 	}
 	return id, nil
+}
+
+// Authenticate returns the workload access token of a request that came through
+// the ingress, and what it proves: for the routes of an agent that are not
+// [Agent]'s own, such as those of MCP, A2A or a WebSocket. No other header says
+// who is asking. The token is what a [Caller] acts with.
+func (c *Client) Authenticate(r *http.Request) (Secret, Identity, error) {
+	wat := NewSecret(r.Header.Get(headerToken))
+	if wat.Empty() {
+		return Secret{}, Identity{}, refuse("token_missing", "the request has no workload access token; it did not come through the ingress")
+	}
+	who, err := c.Verify(r.Context(), wat)
+	return wat, who, err
 }
 
 func (c *Client) fetchKeys(ctx context.Context) ([]byte, error) {
@@ -227,10 +243,10 @@ func (c *Client) call(ctx context.Context, method, path string, bearer Secret, i
 	var pause backoff
 	for attempt := 1; ; attempt++ {
 		err := c.attempt(ctx, method, path, bearer, body, out)
-		if err == nil || attempt == answerAttempts || !transient(err) {
+		if err == nil || attempt == answerAttempts || !transient(err) || retryAfter(err) > maxPause {
 			return err
 		}
-		if waitErr := pause.wait(ctx); waitErr != nil {
+		if waitErr := pause.wait(ctx, retryAfter(err)); waitErr != nil {
 			return waitErr
 		}
 	}
@@ -275,7 +291,7 @@ func (c *Client) send(ctx context.Context, method, path string, bearer Secret, b
 		req.Header.Set("Authorization", "Bearer "+bearer.Reveal())
 	}
 	if id := requestID(ctx); id != "" {
-		req.Header.Set("X-Request-Id", id)
+		req.Header.Set(headerRequest, id)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -286,8 +302,8 @@ func (c *Client) send(ctx context.Context, method, path string, bearer Secret, b
 
 // problem reads an application/problem+json answer (RFC 9457).
 func problem(resp *http.Response) *Error {
-	e := &Error{Status: resp.StatusCode, Code: "unexpected_answer", RequestID: resp.Header.Get("X-Request-Id"),
-		Message: fmt.Sprintf("Deputy answered %d", resp.StatusCode)}
+	e := &Error{Status: resp.StatusCode, Code: "unexpected_answer", RequestID: resp.Header.Get(headerRequest),
+		Message: fmt.Sprintf("Deputy answered %d", resp.StatusCode), RetryAfter: pauseOf(resp.Header)}
 	var p struct{ Title, Detail, Code, Fix, RequestID string }
 	b, err := readBounded(resp.Body, maxAnswerSize)
 	if err != nil || json.Unmarshal(b, &p) != nil || p.Code == "" {
@@ -301,6 +317,21 @@ func problem(resp *http.Response) *Error {
 		e.Message = p.Title
 	}
 	return e
+}
+
+// pauseOf reads Retry-After (RFC 9110, section 10.2.3); a time counts from the
+// answer's own Date, for the clocks may differ.
+func pauseOf(h http.Header) time.Duration {
+	said := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(said, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	until, err := http.ParseTime(said)
+	now, err2 := http.ParseTime(h.Get("Date"))
+	if err != nil || err2 != nil {
+		return 0
+	}
+	return max(0, until.Sub(now))
 }
 
 // transient reports whether the same request may succeed a moment later.

@@ -44,12 +44,34 @@ func (c Credential) key() string {
 	return c.Provider + "\x00" + strings.Join(slices.Compact(scopes), " ")
 }
 
-func (c Credential) check() error {
+// byOrigin returns the credentials by where they are sent. Those that the tool
+// is handed itself need not be sent anywhere.
+func byOrigin(creds []Credential, handed ...Credential) (map[string]Credential, error) {
+	found := map[string]Credential{}
+	for i, c := range slices.Concat(handed, creds) {
+		if err := c.check(i < len(handed)); err != nil {
+			return nil, err
+		}
+		for _, o := range c.Origins {
+			u, err := url.Parse(o)
+			if err != nil {
+				return nil, refuse("credential_invalid", "%v", err)
+			}
+			if other, ok := found[origin(u)]; ok && other.key() != c.key() {
+				return nil, refuse("credential_invalid", "two credentials are for %s", o)
+			}
+			found[origin(u)] = c
+		}
+	}
+	return found, nil
+}
+
+func (c Credential) check(handed bool) error {
 	if c.Provider == "" {
 		return &Error{Code: "credential_invalid", Message: "a credential has no provider name",
 			Fix: "name the credential provider in deputy.OAuth2"}
 	}
-	if len(c.Origins) == 0 {
+	if len(c.Origins) == 0 && !handed {
 		return &Error{Code: "credential_invalid", Message: "the credential of " + c.Provider + " may be sent nowhere",
 			Fix: `say where with At("https://…")`}
 	}

@@ -27,13 +27,19 @@
 //
 // The token never reaches the tool's code. It is added to requests to the
 // origins named by [Credential.At], over TLS (or loopback), and to no others; a
-// redirect to another origin is not followed.
+// redirect to another origin is not followed. (A tool made by [NewTokenTool] is the
+// exception, and says so.)
+//
+// Outside of an [Agent] there is a [Caller]: in a job without a user, or under an
+// agent framework of somebody else's. docs/sdk-go.md has a section for each thing
+// that there is.
 //
 // The package needs the standard library only. Bottom up: secret.go and
 // error.go are its words; jwt.go and jwks.go verify who is asking; sse.go,
-// client.go and wait.go speak to Deputy; credential.go and transport.go put
-// credentials on requests; schema.go and tool.go make functions into tools;
-// event.go writes the answer's stream (Agent Development Kit events); turn.go
+// client.go, answer.go and wait.go speak to Deputy; credential.go, wallet.go and
+// transport.go put credentials on requests, for caller.go and for turns;
+// schema.go and tool.go make functions into tools; event.go and whole.go write
+// the answer, as a stream (Agent Development Kit events) or in one piece; turn.go
 // joins these for one prompt, and ask.go asks other agents in it; invoke.go,
 // agent.go and serve.go put it on HTTP.
 package deputy

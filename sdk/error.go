@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // ErrRefused is what a tool wraps in its error when the third party refused
@@ -24,6 +25,9 @@ type Error struct {
 	Message   string // what happened
 	Fix       string // what to do about it; may be empty
 	RequestID string // to find the request in Deputy's log; may be empty
+	// RetryAfter is how long Deputy, or the ingress before another agent, wants to be left alone. Short waits are
+	// waited by the SDK itself. 0: nothing was said.
+	RetryAfter time.Duration
 
 	cause error
 }
@@ -54,9 +58,18 @@ func refuse(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
+// retryAfter is what err says about when to come back.
+func retryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
 // ConsentRequired says that the user must agree first. It is returned by
-// [Client.Token]; agents built on [Agent] never see it, because the SDK shows
-// the link and waits.
+// [Client.Token]; agents built on [Agent] see it only when they were asked for one
+// JSON answer, because otherwise the SDK shows the link and waits.
 type ConsentRequired struct{ Authorization Authorization }
 
 // Error implements error. It does not show the link, which is for the user only.

@@ -146,9 +146,7 @@ func (s *stream) finish() {
 func (s *stream) call(c adkFunctionCall) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if said := s.text.String(); said != "" && !strings.HasSuffix(said, "\n\n") {
-		s.speak("\n\n")
-	}
+	s.speak(paragraph(s.text.String()))
 	e := adkEvent{Content: adkContent{"model", []adkPart{{Call: &c}}}}
 	if c.Name == consentFunction {
 		e.Content.Role, e.LongRunning = "user", []string{c.ID} // as ADK has it
@@ -163,15 +161,17 @@ func (s *stream) done(id, name string, response map[string]string) {
 }
 
 // fail writes an error in the shape that clients of such streams know.
-func (s *stream) fail(code, message string) {
+func (s *stream) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.write(struct {
 		Error   string `json:"error"`
 		Type    string `json:"error_type"`
 		Message string `json:"message"`
-	}{message, code, "An error occurred during streaming"})
+	}{errorMessage(err), errorCode(err), "An error occurred during streaming"})
 }
+
+func (s *stream) live() bool { return true }
 
 func (s *stream) send(e adkEvent) {
 	e.InvocationID, e.Author, e.ID = s.invocationID, s.author, newUUID()

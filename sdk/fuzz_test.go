@@ -136,8 +136,8 @@ func FuzzAnotherAgent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, answer string) {
 		shown := httptest.NewRecorder()
 		turn := &Turn{
-			agent:  &builtAgent{deputy: &Client{base: "https://id.example"}, log: slog.New(slog.DiscardHandler)},
-			stream: &stream{w: shown, now: time.Now, gone: func() {}},
+			agent: &builtAgent{deputy: &Client{base: "https://id.example"}, log: slog.New(slog.DiscardHandler)},
+			out:   &stream{w: shown, now: time.Now, gone: func() {}},
 		}
 		said, err := (&hearing{turn: turn, waiting: map[string]bool{}}).listen(t.Context(), strings.NewReader(answer))
 		if err == nil && len(said) > maxAnswerSize {

@@ -40,8 +40,7 @@ func (b *builtAgent) invoke(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestKey{}, id), b.maxTurn)
 	defer cancel()
 
-	wat := NewSecret(r.Header.Get(headerToken))
-	who, err := b.authenticate(ctx, wat)
+	wat, who, err := b.authenticate(r.WithContext(ctx))
 	if err != nil {
 		b.refuseCaller(ctx, w, id, err)
 		return
@@ -56,15 +55,24 @@ func (b *builtAgent) invoke(w http.ResponseWriter, r *http.Request) {
 	if name := r.Header.Get(headerSession); sessionName.MatchString(name) {
 		session.ID = name
 	}
-	s := &stream{w: w, now: b.now, author: b.name, invocationID: "e-" + newUUID(), gone: cancel}
-	t := &Turn{Prompt: prompt, Session: session, Chain: who.Chain, RequestID: id, agent: b, wat: wat, stream: s, tokens: map[string]*heldToken{}}
-	s.begin()
+	t := newTurn(b, wat, b.outlet(w, r, cancel))
+	t.Prompt, t.Session, t.Chain, t.RequestID = prompt, session, who.Chain, id
 	if err := b.answer(ctx, t); err != nil {
 		b.log.WarnContext(ctx, "turn failed", "request", id, "code", errorCode(err), "error", err)
-		s.fail(errorCode(err), errorMessage(err))
+		t.out.fail(err)
 		return
 	}
-	s.finish()
+	t.out.finish()
+}
+
+// outlet begins the answer in the form that the client asked for.
+func (b *builtAgent) outlet(w http.ResponseWriter, r *http.Request, gone func()) outlet {
+	if wantsWhole(r) {
+		return &whole{w: w}
+	}
+	s := &stream{w: w, now: b.now, author: b.name, invocationID: "e-" + newUUID(), gone: gone}
+	s.begin()
+	return s
 }
 
 // answer calls the author's Respond. A panic there must not look to the user
@@ -82,15 +90,12 @@ func (b *builtAgent) answer(ctx context.Context, t *Turn) (err error) {
 	return ctx.Err() // an answer that was cut off is not finished
 }
 
-func (b *builtAgent) authenticate(ctx context.Context, wat Secret) (Identity, error) {
-	if wat.Empty() {
-		return Identity{}, refuse("token_missing", "the request has no workload access token; it did not come through the ingress")
-	}
-	who, err := b.deputy.Verify(ctx, wat)
-	if err == nil && who.User == (User{}) {
+func (b *builtAgent) authenticate(r *http.Request) (Secret, Identity, error) {
+	wat, who, err := b.deputy.Authenticate(r)
+	if err == nil && who.User == (User{}) && !b.alone {
 		err = refuse("token_without_user", "the workload access token acts for nobody")
 	}
-	return who, err
+	return wat, who, err
 }
 
 // refuseCaller answers a request without a believable token. Not being able to
@@ -138,9 +143,25 @@ func readPrompt(w http.ResponseWriter, r *http.Request, limit int64) (string, er
 var errorTypes = map[int]string{
 	http.StatusBadRequest:            "BadRequest",
 	http.StatusUnauthorized:          "Unauthorized",
+	http.StatusForbidden:             "Forbidden",
 	http.StatusNotFound:              "NotFound",
 	http.StatusRequestEntityTooLarge: "PayloadTooLarge",
 	http.StatusServiceUnavailable:    "ServiceUnavailable",
+	http.StatusGatewayTimeout:        "GatewayTimeout",
+}
+
+type errorBody struct {
+	Message string `json:"message"`
+	Type    string `json:"type"`
+	Code    string `json:"code"`
+}
+
+func newErrorBody(status int, e *Error) errorBody {
+	kind := errorTypes[status]
+	if kind == "" {
+		kind = "InternalError"
+	}
+	return errorBody{e.Message, kind, e.Code}
 }
 
 func writeError(w http.ResponseWriter, err error) {
@@ -148,16 +169,7 @@ func writeError(w http.ResponseWriter, err error) {
 	if !errors.As(err, &e) || e.Status == 0 {
 		e = &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "Internal error."}
 	}
-	type body struct {
-		Message string `json:"message"`
-		Type    string `json:"type"`
-		Code    string `json:"code"`
-	}
-	kind := errorTypes[e.Status]
-	if kind == "" {
-		kind = "InternalError"
-	}
-	writeJSON(w, e.Status, map[string]body{"error": {e.Message, kind, e.Code}})
+	writeJSON(w, e.Status, map[string]errorBody{"error": newErrorBody(e.Status, e)})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -250,7 +250,7 @@ func TestWorkloadToken(t *testing.T) {
 	if _, err := exchange(""); !errors.As(err, &e) || e.Code != "launch_file_unreadable" {
 		t.Errorf("without a file: %v", err)
 	}
-	for content, code := range map[string]string{"\n": "launch_file_unreadable", "stale\n": "token_signature", strings.Repeat("x", 1<<20): "launch_file_unreadable"} {
+	for content, code := range map[string]string{"\n": "launch_file_unreadable", "stale\n": "proof_unknown", strings.Repeat("x", 1<<20): "launch_file_unreadable"} {
 		if err := os.WriteFile(c.TokenFile, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

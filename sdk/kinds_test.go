@@ -63,7 +63,7 @@ func TestTemporaryKeys(t *testing.T) {
 		s.deputy.Keep("key", map[string]string{"type": "api_key", "apiKey": "k", "header": "X-Api-Key"})
 		s.deputy.Keep("broken", map[string]string{"type": "sts", "accessKeyId": "ASIA1"})
 		s.deputy.Keep("unknown", map[string]string{"type": "of the future"})
-		c, wat := s.client(), s.deputy.Mint(deputy.User{})
+		c, wat := s.client(), s.deputy.Mint(alice)
 		keys, err := c.Keys(t.Context(), wat, "cloud")
 		if err != nil || keys.AccessKeyID != "ASIA1" || keys.SecretAccessKey.Reveal() != "s" || keys.SessionToken.Reveal() != "t" || keys.Region != "us-east-1" || keys.Expires.IsZero() {
 			t.Errorf("keys = %+v, error = %v", keys, err)

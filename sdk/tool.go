@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"reflect"
 	"regexp"
 )
@@ -20,8 +19,9 @@ type Tool struct {
 	Parameters  json.RawMessage // JSON Schema of the input, for a language model
 	Credentials []Credential
 
-	run func(context.Context, *Call, json.RawMessage) (json.RawMessage, error)
-	err error // what is wrong with the tool; reported when the agent is built
+	run    func(context.Context, *Call, json.RawMessage) (json.RawMessage, error)
+	handed bool  // the function is handed the first credential
+	err    error // what is wrong with the tool; reported when the agent is built
 }
 
 // Call is what a tool function has besides its input. For a unit test of the
@@ -35,6 +35,7 @@ type Call struct {
 	Session Session
 
 	turn *Turn
+	id   string
 }
 
 // Clear withdraws this agent's permission to use the user's credential. The next
@@ -84,6 +85,24 @@ func NewTool[In, Out any](name, description string, f func(context.Context, *Cal
 	return t
 }
 
+// NewTokenTool is [NewTool] for a function that must have the credential itself:
+// to give it to a library that takes a token and no [http.Client], or to put it
+// where no header is. The credential is there before the function begins; it
+// needs no origin, because where it goes is the function's own responsibility. The
+// function must not keep, print or return it.
+func NewTokenTool[In, Out any](name, description string, f func(context.Context, *Call, AccessToken, In) (Out, error), cred Credential, needs ...Credential) Tool {
+	t := NewTool(name, description, func(ctx context.Context, c *Call, in In) (Out, error) {
+		token, err := c.turn.wallet.token(ctx, cred, c.id)
+		if err != nil {
+			var none Out
+			return none, err
+		}
+		return f(ctx, c, token, in)
+	}, append([]Credential{cred}, needs...)...)
+	t.handed = true
+	return t
+}
+
 // toolName is what model interfaces accept as the name of a function.
 var toolName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 
@@ -100,21 +119,8 @@ func (t Tool) check() (map[string]Credential, error) {
 	case t.run == nil:
 		return nil, bad("it was not made by NewTool")
 	}
-	creds := map[string]Credential{}
-	for _, c := range t.Credentials {
-		if err := c.check(); err != nil {
-			return nil, err
-		}
-		for _, o := range c.Origins {
-			u, err := url.Parse(o)
-			if err != nil {
-				return nil, bad("%v", err)
-			}
-			if other, ok := creds[origin(u)]; ok && other.key() != c.key() {
-				return nil, bad("two credentials are for %s", o)
-			}
-			creds[origin(u)] = c
-		}
+	if t.handed {
+		return byOrigin(t.Credentials[1:], t.Credentials[0])
 	}
-	return creds, nil
+	return byOrigin(t.Credentials)
 }

@@ -10,7 +10,7 @@ import (
 // maxRedirects bounds redirects within one origin.
 const maxRedirects = 5
 
-// holder gives out the credential of one declaration during one turn.
+// holder gives out credentials: a [wallet].
 type holder interface {
 	// token returns the credential; it may wait for the user.
 	token(ctx context.Context, cred Credential, callID string) (AccessToken, error)
@@ -18,13 +18,22 @@ type holder interface {
 	renew(ctx context.Context, cred Credential, callID string, refused AccessToken) (AccessToken, error)
 }
 
-// injector is the [http.RoundTripper] below [Call.HTTP]: it puts the credential
-// of an origin on each request to that origin.
+// injector is the [http.RoundTripper] below [Call.HTTP], [Turn.HTTP] and
+// [Caller.HTTP]: it puts the credential of an origin on each request to that origin.
 type injector struct {
 	base   http.RoundTripper
 	creds  map[string]Credential // by origin
 	holder holder
 	callID string
+}
+
+// boundClient returns a client that sends these credentials to their origins.
+func boundClient(base http.RoundTripper, h holder, callID string, creds []Credential) (*http.Client, error) {
+	bound, err := byOrigin(creds)
+	if err != nil {
+		return nil, err
+	}
+	return newHTTPClient(&injector{base: base, creds: bound, holder: h, callID: callID}), nil
 }
 
 // newHTTPClient returns the client that a tool call works with.
@@ -50,7 +59,7 @@ func (t *injector) RoundTrip(req *http.Request) (*http.Response, error) {
 	cred, ok := t.creds[origin(req.URL)]
 	if !ok || !protected(req.URL) {
 		closeBody(req)
-		return nil, &Error{Code: "origin_not_declared", Message: "no credential of this tool is for " + req.URL.Host,
+		return nil, &Error{Code: "origin_not_declared", Message: "no credential here is for " + req.URL.Host,
 			Fix: "declare the origin with At, or use an http.Client of your own"}
 	}
 	token, err := t.holder.token(ctx, cred, t.callID)

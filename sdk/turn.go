@@ -5,13 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"sync"
-	"time"
-)
-
-const (
-	maxAsks     = 3                // how often a user is asked for one credential in one turn
-	nearlyStale = 10 * time.Second // a token this close to its end is not used any more
 )
 
 // Session names a conversation. The id is the client's own choice, so it means
@@ -31,26 +27,24 @@ type Turn struct {
 
 	agent  *builtAgent
 	wat    Secret
-	stream *stream
-
-	mu     sync.Mutex
-	tokens map[string]*heldToken // by [Credential.key]
+	out    outlet
+	wallet *wallet
 }
 
-// heldToken is a credential in use during one turn. turn is a lock that can be
-// waited for with a context: whoever holds it may be waiting for the user, and the
-// others then get the same answer instead of a second link.
-type heldToken struct {
-	turn  chan struct{}
-	token AccessToken
-	// refused is a token that a tool said was refused; if Deputy has no other one,
-	// only the user can help.
-	refused Secret
-	force   bool // ask the user, whatever Deputy has
+// newTurn returns a turn whose questions to the user go to out.
+func newTurn(b *builtAgent, wat Secret, out outlet) *Turn {
+	t := &Turn{agent: b, wat: wat, out: out}
+	same := func(context.Context, Secret) (Secret, error) { return wat, nil }
+	t.wallet = &wallet{deputy: b.deputy, identity: same, consent: t.consent}
+	return t
 }
+
+// Tools returns the agent's tools, in the order of their declaration, to show to a
+// language model.
+func (t *Turn) Tools() []Tool { return slices.Clone(t.agent.list) }
 
 // Say sends a piece of the answer to the user.
-func (t *Turn) Say(text string) { t.stream.say(text) }
+func (t *Turn) Say(text string) { t.out.say(text) }
 
 // Call runs a tool: in is encoded as its arguments (nil means none), its result
 // is decoded into out, if that is not nil. For a language model, in and out are
@@ -71,14 +65,14 @@ func (t *Turn) Call(ctx context.Context, tool string, in, out any) error {
 		return &Error{Code: "tool_input_invalid", Message: "the arguments are not a JSON object", Fix: "follow the tool's parameters"}
 	}
 	id := "call-" + newUUID()
-	t.stream.call(adkFunctionCall{id, tool, json.RawMessage(args)})
+	t.out.call(adkFunctionCall{id, tool, json.RawMessage(args)})
 	result, err := t.run(ctx, built, id, args)
 	if err != nil {
-		t.stream.done(id, tool, map[string]string{"status": "error", "code": errorCode(err)})
+		t.out.done(id, tool, map[string]string{"status": "error", "code": errorCode(err)})
 		return err
 	}
 	// The result itself stays here: it may be a whole document, and the user asked for an answer.
-	t.stream.done(id, tool, map[string]string{"status": "ok"})
+	t.out.done(id, tool, map[string]string{"status": "ok"})
 	if out == nil {
 		return nil
 	}
@@ -90,133 +84,83 @@ func (t *Turn) Call(ctx context.Context, tool string, in, out any) error {
 
 // run runs a tool, and once more after [ErrRefused].
 func (t *Turn) run(ctx context.Context, b builtTool, callID string, args json.RawMessage) (json.RawMessage, error) {
-	client := newHTTPClient(&injector{base: t.agent.transport, creds: b.creds, holder: t, callID: callID})
-	call := &Call{HTTP: client, Session: t.Session, turn: t}
+	client := newHTTPClient(&injector{base: t.agent.transport, creds: b.creds, holder: t.wallet, callID: callID})
+	call := &Call{HTTP: client, Session: t.Session, turn: t, id: callID}
 	result, err := b.tool.run(ctx, call, args)
 	if !errors.Is(err, ErrRefused) || ctx.Err() != nil {
 		return result, err
 	}
-	for _, cred := range b.creds {
-		h, lockErr := t.hold(ctx, cred)
+	seen := map[string]bool{}
+	for _, cred := range b.tool.Credentials {
+		if seen[cred.key()] {
+			continue // what was refused is noted already
+		}
+		seen[cred.key()] = true
+		lockErr := t.wallet.with(ctx, cred, func(h *heldToken) error {
+			h.refused, h.token = h.token.Value, AccessToken{}
+			return nil
+		})
 		if lockErr != nil {
 			return nil, lockErr
 		}
-		h.refused, h.token = h.token.Value, AccessToken{}
-		h.release()
 	}
 	return b.tool.run(ctx, call, args)
+}
+
+// HTTP returns a client like [Call.HTTP] for the whole turn, outside of tools:
+// for a library that keeps its connections while the turn lasts, such as one that
+// speaks MCP and lists another's tools.
+func (t *Turn) HTTP(creds ...Credential) (*http.Client, error) {
+	return boundClient(t.agent.transport, t.wallet, "turn-"+newUUID(), creds)
+}
+
+// Authorize gets what the turn will need before it begins: the user sees the links
+// of all providers that he has to agree to side by side, and answers them in
+// whatever order. It returns when each is decided. The error joins those that came
+// to nothing; the others can be used.
+func (t *Turn) Authorize(ctx context.Context, creds ...Credential) error {
+	errs := make([]error, len(creds))
+	var all sync.WaitGroup
+	for i, cred := range creds {
+		all.Go(func() { _, errs[i] = t.wallet.token(ctx, cred, "turn-"+newUUID()) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // AskAgain makes the next use of the credential in this turn ask the user, even
 // if Deputy holds a good one: for a user who wants to choose another account.
 func (t *Turn) AskAgain(ctx context.Context, cred Credential) error {
-	h, err := t.hold(ctx, cred)
-	if err != nil {
-		return err
-	}
-	defer h.release()
-	h.token, h.force = AccessToken{}, true
-	return nil
+	return t.wallet.with(ctx, cred, func(h *heldToken) error {
+		h.token, h.force = AccessToken{}, true
+		return nil
+	})
 }
 
 func (t *Turn) clear(ctx context.Context, cred Credential) error {
-	h, err := t.hold(ctx, cred)
-	if err != nil {
-		return err
-	}
-	defer h.release()
-	h.token = AccessToken{}
-	return t.agent.deputy.Clear(ctx, t.wat, cred.Provider)
-}
-
-// hold returns the held token of a credential, locked.
-func (t *Turn) hold(ctx context.Context, cred Credential) (*heldToken, error) {
-	t.mu.Lock()
-	h := t.tokens[cred.key()]
-	if h == nil {
-		h = &heldToken{turn: make(chan struct{}, 1)}
-		t.tokens[cred.key()] = h
-	}
-	t.mu.Unlock()
-	select {
-	case h.turn <- struct{}{}:
-		return h, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (h *heldToken) release() { <-h.turn }
-
-// token implements holder.
-func (t *Turn) token(ctx context.Context, cred Credential, callID string) (AccessToken, error) {
-	h, err := t.hold(ctx, cred)
-	if err != nil {
-		return AccessToken{}, err
-	}
-	defer h.release()
-	if !h.token.Value.Empty() && (h.token.Expires.IsZero() || t.agent.now().Add(nearlyStale).Before(h.token.Expires)) {
-		return h.token, nil
-	}
-	got, err := t.ask(ctx, cred, callID, h.force, h.refused)
-	if err == nil && got.Value.equal(h.refused) {
-		got, err = t.ask(ctx, cred, callID, true, Secret{})
-	}
-	if err != nil {
-		return AccessToken{}, err
-	}
-	h.token, h.refused, h.force = got, Secret{}, false
-	return got, nil
-}
-
-// renew implements holder.
-func (t *Turn) renew(ctx context.Context, cred Credential, callID string, refused AccessToken) (AccessToken, error) {
-	h, err := t.hold(ctx, cred)
-	if err != nil {
-		return AccessToken{}, err
-	}
-	defer h.release()
-	if !h.token.Value.Empty() && !h.token.Value.equal(refused.Value) {
-		return h.token, nil // another request of this turn was here first
-	}
-	got, err := t.ask(ctx, cred, callID, false, refused.Value)
-	if err != nil {
-		return AccessToken{}, err
-	}
-	h.token = got
-	return got, nil
-}
-
-// ask gets a credential from Deputy, and asks the user for as long as Deputy
-// wants that: the second time is for a user who did not grant all scopes.
-func (t *Turn) ask(ctx context.Context, cred Credential, callID string, force bool, refused Secret) (AccessToken, error) {
-	for range maxAsks {
-		token, err := t.agent.deputy.token(ctx, t.wat, cred, force, refused)
-		var need *ConsentRequired
-		if !errors.As(err, &need) {
-			return token, err
-		}
-		if err := t.consent(ctx, cred, callID, need.Authorization); err != nil {
-			return AccessToken{}, err
-		}
-		force = false
-	}
-	return AccessToken{}, &Error{Code: "consent_incomplete", Message: "the user agreed, but not to all that " + cred.Provider + " was asked for",
-		Fix: "try again and grant every permission on the list"}
+	return t.wallet.with(ctx, cred, func(h *heldToken) error {
+		h.token = AccessToken{}
+		return t.agent.deputy.Clear(ctx, t.wat, cred.Provider)
+	})
 }
 
 // consent shows the link and waits for what the user makes of it.
-func (t *Turn) consent(ctx context.Context, cred Credential, callID string, a Authorization) error {
+func (t *Turn) consent(ctx context.Context, wat Secret, cred Credential, callID string, a Authorization) error {
+	if !t.out.live() {
+		return &ConsentRequired{a}
+	}
 	id := "adk-" + newUUID()
 	key := "oauth_access_token:" + t.agent.name + ":" + t.Session.User.Subject + ":" + cred.Provider
-	t.stream.call(adkFunctionCall{id, consentFunction, consentArgs(callID, key, a)})
+	t.out.call(adkFunctionCall{id, consentFunction, consentArgs(callID, key, a)})
 	t.agent.log.InfoContext(ctx, "waiting for the user's consent", "request", t.RequestID, "provider", cred.Provider, "authorization", a.ID)
-	err := t.agent.deputy.Wait(ctx, t.wat, a)
+	tell := func(a Authorization) { t.agent.progress(ctx, t, a) }
+	tell(a)
+	err := t.agent.deputy.Follow(ctx, wat, a, tell)
 	outcome := map[string]string{"status": string(Completed)}
 	if err != nil {
 		outcome = map[string]string{"status": string(Failed), "code": errorCode(err)}
 	}
-	t.stream.done(id, consentFunction, outcome)
+	t.out.done(id, consentFunction, outcome)
 	t.agent.log.InfoContext(ctx, "consent is over", "request", t.RequestID, "authorization", a.ID, "outcome", outcome["status"], "code", outcome["code"])
 	return err
 }
@@ -226,8 +170,11 @@ func errorCode(err error) string {
 	var (
 		refusal *Error
 		consent *AuthorizationError
+		need    *ConsentRequired
 	)
 	switch {
+	case errors.As(err, &need):
+		return "authorization_required"
 	case errors.As(err, &consent):
 		return consent.Reason
 	case errors.As(err, &refusal):
@@ -248,8 +195,11 @@ func errorMessage(err error) string {
 	var (
 		refusal *Error
 		consent *AuthorizationError
+		need    *ConsentRequired
 	)
 	switch {
+	case errors.As(err, &need):
+		return "the user has to agree first"
 	case errors.As(err, &consent):
 		return consent.Message
 	case errors.As(err, &refusal):

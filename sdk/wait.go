@@ -58,6 +58,14 @@ type Authorization struct {
 // news; Wait survives Deputy's restarts and lost connections, and leaves nothing
 // running when it returns. It ends at the latest shortly after a.Expires.
 func (c *Client) Wait(ctx context.Context, wat Secret, a Authorization) error {
+	return c.Follow(ctx, wat, a, func(Authorization) {})
+}
+
+// Follow is [Client.Wait] that tells of each state that a comes to, the final one
+// included: the user is at the third party, the code is being redeemed. States
+// that pass while Deputy cannot be reached are left out. tell is called by the
+// goroutine that called Follow.
+func (c *Client) Follow(ctx context.Context, wat Secret, a Authorization, tell func(Authorization)) error {
 	if err := c.ready(); err != nil {
 		return err
 	}
@@ -68,7 +76,7 @@ func (c *Client) Wait(ctx context.Context, wat Secret, a Authorization) error {
 	bounded, cancel := context.WithTimeout(ctx, end.Sub(c.Now()))
 	defer cancel()
 
-	w := waiter{client: c, wat: wat, path: apiPrefix + "/authorizations/" + url.PathEscape(a.ID), ask: c.watch}
+	w := waiter{client: c, wat: wat, path: apiPrefix + "/authorizations/" + url.PathEscape(a.ID), ask: c.watch, known: a, hear: tell}
 	last, err := w.run(bounded)
 	switch {
 	case ctx.Err() != nil:
@@ -97,14 +105,25 @@ type waiter struct {
 	client *Client
 	wat    Secret
 	path   string
-	ask    func(ctx context.Context, wat Secret, path string) (Authorization, error)
+	ask    func(ctx context.Context, wat Secret, path string, tell func(Authorization)) (Authorization, error)
+	known  Authorization // in the state that was told last
+	hear   func(Authorization)
+}
+
+// tell hands on a state that is news. What a state leaves out stays as it was.
+func (w *waiter) tell(a Authorization) {
+	if a.State == w.known.State {
+		return
+	}
+	w.known.State, w.known.Reason, w.known.Message = a.State, a.Reason, a.Message
+	w.hear(w.known)
 }
 
 func (w *waiter) run(ctx context.Context) (Authorization, error) {
 	var pause backoff
 	for failures := 0; ; {
 		began := w.client.Now()
-		a, err := w.ask(ctx, w.wat, w.path)
+		a, err := w.ask(ctx, w.wat, w.path, w.tell)
 		switch {
 		case err == nil && a.State.Final():
 			return a, nil
@@ -126,7 +145,7 @@ func (w *waiter) run(ctx context.Context) (Authorization, error) {
 				w.ask = w.client.poll // something on the way may not like streams
 			}
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := pause.wait(ctx, min(retryAfter(err), maxPause)); err != nil {
 			return Authorization{}, err
 		}
 	}
@@ -134,7 +153,7 @@ func (w *waiter) run(ctx context.Context) (Authorization, error) {
 
 // watch reads the event stream of an authorization until a final state, and
 // returns that. [io.EOF] means that the stream ended before.
-func (c *Client) watch(ctx context.Context, wat Secret, path string) (Authorization, error) {
+func (c *Client) watch(ctx context.Context, wat Secret, path string, tell func(Authorization)) (Authorization, error) {
 	ctx, hangUp := context.WithCancelCause(ctx)
 	watchdog := time.AfterFunc(silence, func() { hangUp(errSilent) })
 	defer hangUp(nil)
@@ -168,7 +187,7 @@ func (c *Client) watch(ctx context.Context, wat Secret, path string) (Authorizat
 		if err := json.Unmarshal([]byte(event.data), &a); err != nil {
 			return Authorization{}, &Error{Code: "answer_malformed", Message: "Deputy's event is not JSON", cause: err}
 		}
-		if a.State.Final() {
+		if tell(a); a.State.Final() {
 			return a, nil
 		}
 	}
@@ -206,7 +225,7 @@ func (a alive) Read(p []byte) (int, error) {
 
 // poll asks once for the state of an authorization. Deputy answers when it is
 // final, or with the present state after [pollFor].
-func (c *Client) poll(ctx context.Context, wat Secret, path string) (Authorization, error) {
+func (c *Client) poll(ctx context.Context, wat Secret, path string, tell func(Authorization)) (Authorization, error) {
 	bounded, cancel := context.WithTimeout(ctx, pollFor+answerTimeout)
 	defer cancel()
 	resp, err := c.send(bounded, http.MethodGet, path+"?wait="+pollFor.String(), wat, nil, "application/json")
@@ -224,22 +243,26 @@ func (c *Client) poll(ctx context.Context, wat Secret, path string) (Authorizati
 		return Authorization{}, problem(resp)
 	}
 	var a Authorization
-	err = decode(resp.Body, &a)
-	return a, err
+	if err := decode(resp.Body, &a); err != nil {
+		return a, err
+	}
+	tell(a)
+	return a, nil
 }
 
 // backoff is a pause that doubles, from about 0.2 s to about 5 s, of which up to
 // a half is left to chance, so that many agents do not return in step.
 type backoff struct{ n uint }
 
-func (b *backoff) wait(ctx context.Context) error {
+// wait waits, and not less than Deputy said.
+func (b *backoff) wait(ctx context.Context, atLeast time.Duration) error {
 	full := min(200*time.Millisecond<<b.n, 5*time.Second)
 	if b.n < 8 {
 		b.n++
 	}
 	var seed [8]byte
 	rand.Read(seed[:])
-	timer := time.NewTimer(full/2 + time.Duration(binary.BigEndian.Uint64(seed[:])%uint64(full/2)))
+	timer := time.NewTimer(max(full/2, atLeast) + time.Duration(binary.BigEndian.Uint64(seed[:])%uint64(full/2)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

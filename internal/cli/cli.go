@@ -27,7 +27,8 @@ type commands struct {
 
 	Serve      serveCommand      `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
 	Demo       demoCommand       `cmd:"" help:"Start everything on this machine and show how it works."`
-	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu or GitHub to try Deputy against."`
+	Dev        devCommand        `cmd:"" help:"Run Deputy for an agent that you are writing, on this machine."`
+	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu, GitHub, Google, Notion or Slack to try Deputy against."`
 	Init       initCommand       `cmd:"" help:"Write the files of a new agent."`
 	Config     configCommand     `cmd:"" help:"Show or change what an agent's agentkit.yaml says."`
 	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`
@@ -44,6 +45,8 @@ type commands struct {
 	Destroy    destroyCommand    `cmd:"" help:"Stop an agent and delete it."`
 	AgentKey   agentKeyCommand   `cmd:"" name:"agent-key" help:"Keys with which programs call an agent."`
 	Workload   workloadCommand   `cmd:"" help:"Workloads: identities of agents, whom they act for, and who calls them."`
+	Attestor   attestorCommand   `cmd:"" help:"Clusters and SPIFFE trust domains that vouch for workloads which Deputy did not launch."`
+	AccessKey  accessKeyCommand  `cmd:"" name:"access-key" help:"Access keys with which workloads sign requests, for clients of clouds."`
 	Pool       poolCommand       `cmd:"" help:"User pools: settings, looks, signing keys."`
 	User       userCommand       `cmd:"" help:"Users of a user pool."`
 	Group      groupCommand      `cmd:"" help:"Groups of a user pool."`

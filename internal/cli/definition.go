@@ -40,6 +40,11 @@ func readDefinition(file string, environment func(string) (string, bool)) (defin
 	if err != nil {
 		return definition{}, err
 	}
+	return fillIn(text, file, environment)
+}
+
+// fillIn makes a definition of the text of file.
+func fillIn(text []byte, file string, environment func(string) (string, bool)) (definition, error) {
 	beside := filepath.Join(filepath.Dir(file), ".env")
 	dot, err := dotenv.Read(beside)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -39,6 +39,7 @@ type Config struct {
 	IngressLimits     ingress.Limits
 	Driver            string     // what agents run on: process or kubernetes; "" for process
 	Kubernetes        Kubernetes // if it is kubernetes
+	Attach            *Attach    // an agent that is started by its developer, with process; nil: none is
 	// DrainTime is how long requests at the ingress may go on when Deputy is told to end; 0 for 8 s.
 	DrainTime     time.Duration
 	AllowOutbound []string // private addresses that may be reached; see package outbound

@@ -4,9 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +28,17 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("DELETE /api/v1/credentials/{provider}", s.clear)
 	s.mux.HandleFunc("GET /api/v1/authorizations/{id}", s.poll)
 	s.mux.HandleFunc("GET /api/v1/authorizations/{id}/events", s.events)
+	for path, method := range map[string]string{
+		"/api/v1/workload-tokens": "POST", "/api/v1/call-tokens": "POST", "/api/v1/credentials": "POST", "/api/v1/credentials/{provider}": "DELETE",
+		"/api/v1/authorizations/{id}": "GET", "/api/v1/authorizations/{id}/events": "GET",
+	} {
+		s.mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Allow", method)
+			refuse(w, http.StatusMethodNotAllowed, "method_not_allowed", "the endpoint has no such method", "")
+		})
+	}
 	s.mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, http.StatusNotFound, "route_not_found", "there is no such route", "")
+		refuse(w, http.StatusNotFound, "endpoint_not_found", "there is no such endpoint", "")
 	})
 }
 
@@ -37,7 +50,9 @@ func (s *Server) keys(w http.ResponseWriter, _ *http.Request) {
 		panic(err) // the key is ours and good
 	}
 	b64 := base64.RawURLEncoding
-	answer(w, http.StatusOK, map[string]any{"keys": []map[string]string{{
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_ = json.NewEncoder(w).Encode(map[string]any{"keys": []map[string]string{{ // the client went away
 		"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": s.kid,
 		"x": b64.EncodeToString(point[1:33]), "y": b64.EncodeToString(point[33:]),
 	}}})
@@ -49,8 +64,11 @@ func (s *Server) workloadToken(w http.ResponseWriter, r *http.Request) {
 		User      *deputy.User `json:"user"`
 		Binding   string       `json:"binding"`
 	}
-	if bearer(r) != LaunchToken {
-		refuse(w, http.StatusUnauthorized, "token_signature", "the launch token is not valid", "launch the agent again")
+	switch token, ok := bearer(w, r); {
+	case !ok:
+		return
+	case token != LaunchToken:
+		refuseToken(w, "proof_unknown", "the launch token is not valid", "launch the agent again")
 		return
 	}
 	if !read(w, r, &in) {
@@ -61,12 +79,21 @@ func (s *Server) workloadToken(w http.ResponseWriter, r *http.Request) {
 		u = deputy.User{Issuer: s.URL + "/userpool/test", Subject: in.UserToken} // the fake's user tokens are their subjects
 	}
 	if in.User != nil {
-		u = *in.User
+		if u = *in.User; u.Issuer == "" || u.Subject == "" {
+			refuse(w, http.StatusBadRequest, "user_invalid", "the user has no issuer or no subject", "")
+			return
+		}
 	}
-	answer(w, http.StatusOK, map[string]any{
+	made := map[string]any{
 		"token": s.Mint(u).Reveal(), "expiresAt": s.now().Add(15 * time.Minute).UTC().Truncate(time.Second), "workload": Workload,
-	})
+	}
+	if u != (deputy.User{}) {
+		made["user"] = map[string]string{"issuer": u.Issuer, "subject": u.Subject}
+	}
+	answer(w, http.StatusOK, made)
 }
+
+var agentName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // callToken lets the agent under test call the others that there are.
 func (s *Server) callToken(w http.ResponseWriter, r *http.Request) {
@@ -82,8 +109,18 @@ func (s *Server) callToken(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.others[in.Agent] == nil {
-		refuse(w, http.StatusForbidden, "caller_not_allowed", fmt.Sprintf("default/agent may not call %q", in.Agent), "add it by Server.Agent")
+	switch {
+	case !agentName.MatchString(in.Agent):
+		refuse(w, http.StatusBadRequest, "name_invalid", "that is no agent's name", "")
+		return
+	case u == (deputy.User{}):
+		refuse(w, http.StatusForbidden, "user_required", "there is no user to call for", "")
+		return
+	case strings.HasSuffix(Workload, "/"+in.Agent):
+		refuse(w, http.StatusForbidden, "caller_not_allowed", "an agent does not call itself", "")
+		return
+	case s.others[in.Agent] == nil:
+		refuse(w, http.StatusNotFound, "workload_not_found", fmt.Sprintf("there is no agent %q", in.Agent), "add it by Server.Agent")
 		return
 	}
 	token := "call-" + rand.Text()
@@ -96,7 +133,7 @@ func (s *Server) callToken(w http.ResponseWriter, r *http.Request) {
 // callAgent is the ingress before another agent.
 func (s *Server) callAgent(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	by, ok := s.calls[bearer(r)]
+	by, ok := s.calls[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
 	other := s.others[by.agent]
 	s.mu.Unlock()
 	if !ok || by.agent != r.PathValue("agent") {
@@ -122,14 +159,26 @@ func (s *Server) credential(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &in) {
 		return
 	}
-	if strings.HasPrefix(in.Provider, "no-such") {
+	switch {
+	case in.Provider == "":
+		refuse(w, http.StatusBadRequest, "provider_missing", "no credential provider is named", "")
+		return
+	case strings.HasPrefix(in.Provider, "no-such"):
 		refuse(w, http.StatusNotFound, "provider_not_found", fmt.Sprintf("there is no credential provider %q", in.Provider), "create it, or correct the name")
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if kept, ok := s.kept[in.Provider]; ok {
+		if len(in.Scopes) > 0 && kept["type"] != "oauth2" {
+			refuse(w, http.StatusBadRequest, "scopes_not_for_type", "credentials of this type have no scopes", "")
+			return
+		}
 		answer(w, http.StatusOK, map[string]any{"status": "ready", "credential": kept})
+		return
+	}
+	if u == (deputy.User{}) {
+		refuse(w, http.StatusForbidden, "user_required", "there is no user whose credential it could be", "")
 		return
 	}
 	h := holding{u, in.Provider}
@@ -145,10 +194,14 @@ func (s *Server) credential(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.seq++
-	a := &ask{holding: h, id: fmt.Sprintf("auth_%06d", s.seq), state: "pending", scopes: in.Scopes, expires: s.now().Add(10 * time.Minute)}
+	a := &ask{holding: h, id: fmt.Sprintf("auth_%06d", s.seq), scopes: in.Scopes, expires: s.now().Add(10 * time.Minute)}
+	a.reach("pending", "", "")
 	s.asks[a.id] = a
+	if s.asked != nil {
+		go s.asked(deputy.Authorization{ID: a.id, State: deputy.Pending, Provider: a.provider, Scopes: a.scopes, Expires: a.expires})
+	}
 	answer(w, http.StatusOK, map[string]any{"status": "authorization_required", "authorization": map[string]any{
-		"id": a.id, "state": a.state, "expiresAt": a.expires.UTC(),
+		"id": a.id, "state": a.state, "expiresAt": a.expires.UTC(), "provider": a.provider, "scopes": a.scopes,
 		"url": s.URL + "/authorize?request_uri=urn:deputy:authorization:" + a.id,
 	}})
 }
@@ -161,6 +214,7 @@ func (s *Server) clear(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.held, holding{u, r.PathValue("provider")})
+	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -169,9 +223,14 @@ func (s *Server) poll(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	wait, err := time.ParseDuration(r.URL.Query().Get("wait"))
-	if r.URL.Query().Has("wait") && (err != nil || wait < 0 || wait > time.Minute) {
-		refuse(w, http.StatusBadRequest, "wait_invalid", "wait is not a duration of at most 60s", "")
+	query := r.URL.Query()
+	wait, err := time.ParseDuration(query.Get("wait"))
+	switch has := query.Has("wait"); {
+	case has && len(query) > 1, !has && len(query) > 0:
+		refuse(w, http.StatusBadRequest, "parameter_unknown", "there is a query parameter that is not known here", "")
+		return
+	case has && (err != nil || wait < 0 || wait > time.Minute):
+		refuse(w, http.StatusBadRequest, "parameter_invalid", "wait is not a duration of at most 60s", "")
 		return
 	}
 	over := time.NewTimer(wait)
@@ -202,14 +261,14 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
-	for last := any(nil); ; {
-		state, final, news := s.snapshot(a)
-		if state["state"] != last {
+	for told := 0; ; {
+		states, news := s.reached(a, told)
+		for _, state := range states {
 			b, _ := json.Marshal(state)
 			fmt.Fprintf(w, "event: state\ndata: %s\n\n", b)
-			last = state["state"]
 		}
-		if control.Flush() != nil || final {
+		told += len(states)
+		if control.Flush() != nil || len(states) > 0 && final(states[len(states)-1]) {
 			return
 		}
 		select {
@@ -225,13 +284,21 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 // snapshot returns a as it travels, whether that is final, and the channel that
 // is closed at the next change.
 func (s *Server) snapshot(a *ask) (map[string]any, bool, <-chan struct{}) {
+	states, news := s.reached(a, 0)
+	last := states[len(states)-1]
+	return last, final(last), news
+}
+
+// reached returns what a has been, as it travels, behind the first so many states,
+// and the channel that is closed at the next change. Whoever follows misses none.
+func (s *Server) reached(a *ask, behind int) ([]map[string]any, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := map[string]any{"id": a.id, "state": a.state, "provider": a.provider, "scopes": a.scopes, "expiresAt": a.expires.UTC()}
-	if a.reason != "" {
-		m["reason"], m["message"] = a.reason, a.message
-	}
-	return m, a.state == "completed" || a.state == "failed" || a.state == "expired", s.news
+	return slices.Clone(a.states[behind:]), s.news
+}
+
+func final(state map[string]any) bool {
+	return state["state"] == "completed" || state["state"] == "failed" || state["state"] == "expired"
 }
 
 // find returns the authorization of the path, if it is the caller's.
@@ -251,33 +318,66 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) (*ask, bool) {
 }
 
 func (s *Server) caller(w http.ResponseWriter, r *http.Request) (deputy.User, bool) {
+	token, ok := bearer(w, r)
+	if !ok {
+		return deputy.User{}, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, ok := s.wats[bearer(r)]
-	if !ok {
-		refuse(w, http.StatusUnauthorized, "token_signature", "the token is not valid", "")
+	u, ok := s.wats[token]
+	switch {
+	case ok:
+	case strings.HasPrefix(token, LaunchToken):
+		refuseToken(w, "token_type", "this is a launch token, and not a workload access token", "")
+	case strings.Count(token, ".") != 2:
+		refuseToken(w, "token_malformed", "the token is not a JWT", "")
+	default:
+		refuseToken(w, "token_signature", "the token is not valid", "")
 	}
 	return u, ok
 }
 
-func bearer(r *http.Request) string {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return token
+// bearer returns the request's bearer token; without one it has answered.
+func bearer(w http.ResponseWriter, r *http.Request) (string, bool) {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="deputy"`)
+		refuse(w, http.StatusUnauthorized, "token_missing", "the request has no bearer token", "")
+	}
+	return token, ok
+}
+
+func refuseToken(w http.ResponseWriter, code, detail, fix string) {
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="deputy", error="invalid_token", error_description=%q`, code))
+	refuse(w, http.StatusUnauthorized, code, detail, fix)
 }
 
 // read decodes a body as strictly as Deputy does.
 func read(w http.ResponseWriter, r *http.Request, into any) bool {
+	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != "application/json" {
+		refuse(w, http.StatusUnsupportedMediaType, "content_type_unsupported", "the body is not application/json", "")
+		return false
+	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	err := d.Decode(into)
+	if err == nil {
+		if _, end := d.Token(); end != io.EOF {
+			err = errors.New("there is something after the body")
+		}
+	}
+	var large *http.MaxBytesError
+	switch {
+	case err == nil:
+		return true
+	case errors.As(err, &large):
+		refuse(w, http.StatusRequestEntityTooLarge, "json_too_large", "the body is too large", "")
+	case strings.HasPrefix(err.Error(), "json: unknown field"):
+		refuse(w, http.StatusBadRequest, "json_unknown_field", err.Error(), "")
+	default:
 		refuse(w, http.StatusBadRequest, "json_invalid", "the body is not the JSON that was expected", "")
-		return false
 	}
-	if _, err := d.Token(); err != io.EOF {
-		refuse(w, http.StatusBadRequest, "json_invalid", "there is something after the body", "")
-		return false
-	}
-	return true
+	return false
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -289,6 +389,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 
 func refuse(w http.ResponseWriter, status int, code, detail, fix string) {
 	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{ // the client went away
 		"type": "urn:deputy:error:" + code, "title": http.StatusText(status), "status": status,

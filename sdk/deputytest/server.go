@@ -8,8 +8,12 @@
 //	…
 //	req.Header.Set("WorkloadAccessToken", d.Mint(alice).Reveal())
 //
-// The user's part is played by [Server.Grant], [Server.Agree], [Server.Decline]
-// and [Server.Expire].
+// or, without HTTP in between,
+//
+//	answer, err := d.Invoke(agent, alice, "What is on today?")
+//
+// The user's part is played by [Server.Grant], [Server.WhenAsked], [Server.Agree],
+// [Server.Decline] and [Server.Expire].
 package deputytest
 
 import (
@@ -45,17 +49,18 @@ type Server struct {
 	mu       sync.Mutex
 	key      *ecdsa.PrivateKey
 	kid      string
-	wats     map[string]deputy.User // by token
-	held     map[holding]string     // access tokens
-	kept     map[string]any         // credentials that need no user, by provider
-	renewing map[holding]bool       // whose tokens can be refreshed
-	asks     map[string]*ask        // by authorization id
-	news     chan struct{}          // closed and replaced at every change
+	wats     map[string]deputy.User       // by token
+	held     map[holding]string           // access tokens
+	kept     map[string]map[string]string // credentials that need no user, by provider
+	renewing map[holding]bool             // whose tokens can be refreshed
+	asks     map[string]*ask              // by authorization id
+	news     chan struct{}                // closed and replaced at every change
 	seq      int
 	others   map[string]http.Handler // agents, by name
 	calls    map[string]call         // by call token
 	log      []string
 	fail     func(*http.Request) int
+	asked    func(deputy.Authorization)
 }
 
 // call is what a call token is for.
@@ -73,16 +78,27 @@ type holding struct {
 // ask is one authorization.
 type ask struct {
 	holding
-	id, state, reason, message string
-	scopes                     []string
-	expires                    time.Time
+	id, state string
+	scopes    []string
+	expires   time.Time
+	states    []map[string]any // all that it has been, as they travel
+}
+
+// reach takes a to a state; reason and message are empty unless it failed.
+func (a *ask) reach(state, reason, message string) {
+	a.state = state
+	m := map[string]any{"id": a.id, "state": state, "provider": a.provider, "scopes": a.scopes, "expiresAt": a.expires.UTC()}
+	if reason != "" {
+		m["reason"], m["message"] = reason, message
+	}
+	a.states = append(a.states, m)
 }
 
 // New returns a fake for whoever serves it at url.
 func New(url string) *Server {
 	s := &Server{
 		URL: url, mux: http.NewServeMux(), wats: map[string]deputy.User{}, held: map[holding]string{},
-		asks: map[string]*ask{}, kept: map[string]any{}, renewing: map[holding]bool{}, others: map[string]http.Handler{}, calls: map[string]call{}, news: make(chan struct{}),
+		asks: map[string]*ask{}, kept: map[string]map[string]string{}, renewing: map[holding]bool{}, others: map[string]http.Handler{}, calls: map[string]call{}, news: make(chan struct{}),
 	}
 	s.RotateKey()
 	s.routes()
@@ -92,11 +108,18 @@ func New(url string) *Server {
 // Start serves a fake on loopback until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := New("")
+	s, stop := Serve()
+	t.Cleanup(stop)
+	return s
+}
+
+// Serve serves a fake on loopback until stop is called: for what is not a test,
+// such as an example.
+func Serve() (s *Server, stop func()) {
+	s = New("")
 	srv := httptest.NewServer(s)
 	s.URL = srv.URL
-	t.Cleanup(srv.Close)
-	return s
+	return s, srv.Close
 }
 
 // Client returns a client of s that is the agent [Workload].
@@ -147,6 +170,14 @@ func (s *Server) Fail(f func(*http.Request) int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fail = f
+}
+
+// WhenAsked has f decide, in the users' place, about each question as soon as it is
+// put: it calls [Server.Agree], say, with the question's id.
+func (s *Server) WhenAsked(f func(deputy.Authorization)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = f
 }
 
 // RotateKey makes s sign with a new key and publish that one only.
@@ -244,6 +275,17 @@ func (s *Server) Pending(u deputy.User) []string {
 	return ids
 }
 
+// Provider returns which provider's credential an authorization is about; "" if
+// there is no such authorization.
+func (s *Server) Provider(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.asks[id]; a != nil {
+		return a.provider
+	}
+	return ""
+}
+
 // Agree is the user's consent. It returns the new access token.
 func (s *Server) Agree(id string) (token string) {
 	s.end(id, "completed", "", "")
@@ -273,7 +315,7 @@ func (s *Server) end(id, state, reason, message string) {
 	if a == nil {
 		panic("deputytest: there is no authorization " + id)
 	}
-	a.state, a.reason, a.message = state, reason, message
+	a.reach(state, reason, message)
 	if state == "completed" {
 		s.grant(a.holding) // before the news: whoever hears it asks at once
 	}

@@ -113,7 +113,7 @@ func (i *instance) run(cmd *exec.Cmd, started chan<- error, r, w *os.File) {
 }
 
 // URL implements fleet.Instance.
-func (i *instance) URL() string { return i.health.base }
+func (i *instance) URL() string { return i.health.URL() }
 
 // Probe implements fleet.Instance.
 func (i *instance) Probe(ctx context.Context) error { return i.health.probe(ctx, i.group) }

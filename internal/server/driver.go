@@ -11,6 +11,7 @@ import (
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/fleet"
+	"github.com/deputy-id/deputy/internal/fleet/attached"
 	"github.com/deputy-id/deputy/internal/fleet/kubernetes"
 	"github.com/deputy-id/deputy/internal/fleet/process"
 	"github.com/deputy-id/deputy/internal/kube"
@@ -50,6 +51,8 @@ func (c *Config) completeDriver() error {
 	switch {
 	case c.Driver == onProcesses:
 		return nil
+	case c.Attach != nil:
+		return invalid("--driver", "a developer's agent is attached to a cluster").WithFix("leave --driver out")
 	case c.Driver != onKubernetes:
 		return invalid("--driver", "%q runs no agents", name.Clip(c.Driver, 80)).WithFix("use process or kubernetes")
 	case c.IngressListen == "":
@@ -76,6 +79,20 @@ func (c *Config) completeDriver() error {
 	return nil
 }
 
+// Attach is an agent that its developer starts himself; see package attached.
+type Attach struct {
+	Workload name.Workload
+	URL      string // where it listens, on loopback
+	Begin    func(environment map[string]string) error
+	Found    func()
+}
+
+// Somebody sits before it, and starts it again and again.
+const (
+	attachedProbe   = 5 * time.Second
+	attachedBackoff = time.Second
+)
+
 // The fleet's patience on a cluster, where images are pulled and pods drain.
 const (
 	clusterStart = 5 * time.Minute
@@ -88,6 +105,10 @@ func (s *Server) chooseDriver(f *fleet.Config) error {
 	c := s.config
 	if c.Driver == onProcesses {
 		f.Driver = &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}
+		if a := c.Attach; a != nil {
+			f.Driver = &attached.Driver{Driver: f.Driver, Workload: a.Workload, URL: a.URL, Begin: a.Begin, Found: a.Found}
+			f.ProbeEvery, f.BackoffMax = attachedProbe, attachedBackoff
+		}
 		return nil
 	}
 	config, err := kube.InCluster()
