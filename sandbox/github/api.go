@@ -9,8 +9,13 @@ import (
 )
 
 type account struct {
+	ID    int64  `json:"id"`
 	Login string `json:"login"`
+	Type  string `json:"type"`
 }
+
+// of is the account of a user.
+func (s *Sandbox) of(username string) account { return account{s.ids[username], username, "User"} }
 
 type issue struct {
 	Number int     `json:"number"`
@@ -34,7 +39,7 @@ func (s *Sandbox) user(w http.ResponseWriter, _ *http.Request, h party.Holder) {
 		Name  string  `json:"name"`
 		Email *string `json:"email"` // null without a scope that shows it
 	}
-	p := profile{account: account{h.User.Username}, Name: h.User.Name}
+	p := profile{account: s.of(h.User.Username), Name: h.User.Name}
 	if slices.Contains(h.Scopes, "user:email") {
 		p.Email = &h.User.Email
 	}
@@ -45,7 +50,7 @@ func (s *Sandbox) listRepos(w http.ResponseWriter, _ *http.Request, h party.Hold
 	list := []repository{}
 	for _, r := range s.repos {
 		if r.owner == h.User.Username && sees(h, r) {
-			list = append(list, repository{r.id, r.name, r.owner + "/" + r.name, r.private, account{r.owner}})
+			list = append(list, repository{r.id, r.name, r.owner + "/" + r.name, r.private, s.of(r.owner)})
 		}
 	}
 	writeJSON(w, http.StatusOK, list)
@@ -96,7 +101,7 @@ func (s *Sandbox) addIssue(w http.ResponseWriter, r *http.Request, h party.Holde
 		refuse(w, http.StatusUnprocessableEntity, "Validation Failed")
 		return
 	}
-	added := issue{Number: len(found.issues) + 1, Title: asked.Title, Body: asked.Body, State: "open", User: account{h.User.Username}}
+	added := issue{Number: len(found.issues) + 1, Title: asked.Title, Body: asked.Body, State: "open", User: s.of(h.User.Username)}
 	found.issues = append(found.issues, added)
 	writeJSON(w, http.StatusCreated, added)
 }

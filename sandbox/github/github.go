@@ -41,6 +41,7 @@ const (
 // Sandbox is one GitHub. Its methods are safe for concurrent use.
 type Sandbox struct {
 	party *party.Party
+	ids   map[string]int64 // of accounts
 
 	mu    sync.Mutex
 	repos []*repo
@@ -70,12 +71,13 @@ func New(c party.Config) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{party: p}
+	s := &Sandbox{party: p, ids: map[string]int64{}}
 	for i, u := range c.Users {
+		s.ids[u.Username] = int64(1000 + i)
 		id := int64(2*i + 1)
 		s.repos = append(s.repos, &repo{id: id, owner: u.Username, name: "notes", private: true},
 			&repo{id: id + 1, owner: u.Username, name: "website", issues: []issue{
-				{Number: 1, Title: "The start page is slow", State: "open", User: account{Login: u.Username}}}})
+				{Number: 1, Title: "The start page is slow", State: "open", User: s.of(u.Username)}}})
 	}
 	return s, nil
 }

@@ -2,9 +2,9 @@ package party
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	_ "embed" // the page
-	"html/template"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -32,6 +32,7 @@ type visit struct {
 type request struct {
 	redirectURI, state, challenge string
 	scopes                        []string
+	offline, cumulative           bool
 	query                         string // as it came, to be carried through the forms
 }
 
@@ -43,7 +44,9 @@ func (p *Party) parse(query string) (request, string) {
 		return request{}, "query"
 	}
 	req := request{redirectURI: q.Get("redirect_uri"), state: q.Get("state"), challenge: q.Get("code_challenge"), query: query}
-	req.scopes = strings.FieldsFunc(q.Get("scope"), func(r rune) bool { return r == ' ' || r == ',' })
+	req.scopes = strings.FieldsFunc(q.Get(p.scopeParam()), func(r rune) bool { return r == ' ' || r == ',' })
+	req.offline = p.dialect.RefreshPrefix != "" && (p.dialect.Offline == nil || p.dialect.Offline(q))
+	req.cumulative = p.dialect.Cumulative != nil && p.dialect.Cumulative(q)
 	switch {
 	case q.Get("client_id") != p.app.ID:
 		return req, "client_id"
@@ -54,11 +57,13 @@ func (p *Party) parse(query string) (request, string) {
 	}
 	for _, scope := range req.scopes {
 		if p.dialect.Scopes[scope] == "" {
-			return req, "scope"
+			return req, p.scopeParam()
 		}
 	}
 	return req, ""
 }
+
+func (p *Party) scopeParam() string { return cmp.Or(p.dialect.ScopeParam, "scope") }
 
 // visiting returns the visit of the browser, and begins one if there is none.
 func (p *Party) visiting(w http.ResponseWriter, r *http.Request) visit {
@@ -151,8 +156,8 @@ func (p *Party) consent(w http.ResponseWriter, r *http.Request) {
 	} else {
 		key := rand.Text()
 		p.mu.Lock()
-		p.codes.add(key, code{holder: Holder{user, req.scopes}, redirectURI: req.redirectURI,
-			challenge: req.challenge, expires: p.now().Add(p.dialect.CodeLifetime)})
+		p.codes.add(key, code{holder: Holder{user, p.agree(user, req)}, redirectURI: req.redirectURI,
+			challenge: req.challenge, offline: req.offline, expires: p.now().Add(p.dialect.CodeLifetime)})
 		p.mu.Unlock()
 		back.Set("code", key)
 	}
@@ -161,8 +166,36 @@ func (p *Party) consent(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, target.String(), http.StatusFound)
 }
 
+// agree notes what a user has agreed to, and returns what the tokens of this request
+// will have.
+func (p *Party) agree(user User, req request) []string {
+	all := p.agreed[user.Username]
+	for _, scope := range req.scopes {
+		if !slices.Contains(all, scope) {
+			all = append(all, scope)
+		}
+	}
+	p.agreed[user.Username] = all
+	if req.cumulative {
+		return slices.Clone(all)
+	}
+	return req.scopes
+}
+
 //go:embed page.html
 var pageText string
+
+//go:embed style.css
+var styleText []byte
+
+const stylePath = "/sandbox/style.css"
+
+func style(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "max-age=300")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Write(styleText) // an error means that the browser left
+}
 
 // view is what the page shows: an error, the login, or the question.
 type view struct {
@@ -186,19 +219,16 @@ func (p *Party) show(w http.ResponseWriter, status int, req request, v visit, re
 func (p *Party) render(w http.ResponseWriter, status int, v view) {
 	v.Vendor, v.App = p.dialect.Vendor, p.app.Name
 	var b bytes.Buffer
-	t, err := template.New("page").Parse(pageText)
-	if err == nil {
-		err = t.Execute(&b, v)
-	}
-	if err != nil {
+	if err := p.page.Execute(&b, v); err != nil {
 		p.log.Error("page failed", "error", err)
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer") // the address holds the app's state
 	w.WriteHeader(status)
 	w.Write(b.Bytes()) // an error means that the browser left

@@ -8,7 +8,9 @@ package party
 import (
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -50,12 +52,16 @@ const (
 	BadCode                        // unknown, used or expired code, or a verifier that does not fit
 	BadRedirect                    // not the redirect URI that the code was asked with
 	BadGrant                       // a grant_type that the vendor has not
+	BadRefresh                     // unknown or used refresh token
+	BadScope                       // a scope that the vendor has not
 )
 
-// Tokens is what a code was exchanged for.
+// Tokens is what a code, a refresh token or the app itself was given tokens for.
 type Tokens struct {
-	Access string
-	Scopes []string
+	Access  string
+	Refresh string // empty: none was asked for, or the old one stays good
+	Life    time.Duration
+	Holder
 }
 
 // Dialect is how one vendor differs from the others.
@@ -64,9 +70,18 @@ type Dialect struct {
 	AuthorizePath string
 	TokenPath     string
 	TokenPrefix   string            // of access tokens: "gho_"
-	CodeLifetime  time.Duration     // access tokens do not expire
-	Scopes        map[string]string // known scopes and what they allow, for the consent page
+	RefreshPrefix string            // of refresh tokens; empty: there are none
+	CodeLifetime  time.Duration     // of authorization codes
+	Life          time.Duration     // of access tokens; 0: they do not expire
+	Rotates       bool              // a refresh token is good once, and its access token ends with it
+	Scopes        map[string]string // known scopes and what they allow, for the consent page; nil: the vendor has none
+	ScopeParam    string            // of the authorize page; empty is "scope"
+	Machines      bool              // the app gets tokens for itself (RFC 6749, section 4.4)
 
+	// Offline reports whether an authorization request is for a refresh token, too. Nil: each is.
+	Offline func(query url.Values) bool
+	// Cumulative reports whether the tokens of a request have all that the user ever agreed to. Nil: none have.
+	Cumulative func(query url.Values) bool
 	// AnswerTokens and AnswerProblem write the answers of the token endpoint.
 	AnswerTokens  func(w http.ResponseWriter, r *http.Request, t Tokens)
 	AnswerProblem func(w http.ResponseWriter, r *http.Request, p Problem)
@@ -88,22 +103,42 @@ type Party struct {
 	now     func() time.Time
 	log     *slog.Logger
 
-	mu     sync.Mutex
-	visits *table[visit]
-	codes  *table[code]
-	tokens *table[Holder]
+	page    *template.Template
+	mu      sync.Mutex
+	visits  *table[visit]
+	codes   *table[code]
+	tokens  *table[live]
+	refresh *table[renewable]
+	agreed  map[string][]string // all scopes, by user name
 }
 
-// Holder is whose access token it is, and what it allows.
+// Holder is whose access token it is, and what it allows. That of the app itself
+// has no user.
 type Holder struct {
 	User   User
 	Scopes []string
 }
 
+// live is an access token.
+type live struct {
+	Holder
+	expires time.Time // zero: never
+}
+
+// renewable is a refresh token.
+type renewable struct {
+	Holder
+	access string // that it was given with
+}
+
 // New checks c and returns the Party that speaks d. The error never holds a secret or a password.
 func New(d Dialect, c Config) (*Party, error) {
 	p := &Party{dialect: d, app: c.App, users: slices.Clone(c.Users), now: c.Now, log: c.Logger,
-		visits: newTable[visit](1024), codes: newTable[code](4096), tokens: newTable[Holder](8192)}
+		visits: newTable[visit](1024), codes: newTable[code](4096), tokens: newTable[live](8192), refresh: newTable[renewable](8192), agreed: map[string][]string{}}
+	var err error
+	if p.page, err = template.New("page").Parse(pageText); err != nil {
+		return nil, err
+	}
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -136,6 +171,7 @@ func (p *Party) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+p.dialect.TokenPath, p.token)
 	mux.HandleFunc("POST "+loginPath, p.login)
 	mux.HandleFunc("POST "+consentPath, p.consent)
+	mux.HandleFunc("GET "+stylePath, style)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 }
 
@@ -143,8 +179,22 @@ func (p *Party) Mount(mux *http.ServeMux) {
 func (p *Party) Holder(access string) (Holder, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h, ok := p.tokens.items[access]
-	return h, ok
+	t, ok := p.tokens.items[access]
+	if !ok || !t.expires.IsZero() && !p.now().Before(t.expires) {
+		return Holder{}, false
+	}
+	return t.Holder, true
+}
+
+// Owner returns whose access or refresh token it is; false if nobody's.
+func (p *Party) Owner(token string) (Holder, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t, ok := p.refresh.items[token]; ok {
+		return t.Holder, true
+	}
+	t, ok := p.tokens.items[token]
+	return t.Holder, ok
 }
 
 // Revoke ends one access token, and reports whether there was one.
@@ -153,18 +203,24 @@ func (p *Party) Revoke(access string) bool {
 	defer p.mu.Unlock()
 	_, ok := p.tokens.items[access]
 	delete(p.tokens.items, access)
+	maps.DeleteFunc(p.refresh.items, func(token string, t renewable) bool { return t.access == access || token == access })
 	return ok
 }
 
-// RevokeUser ends all access tokens of a user.
+// Expire ends the access tokens that there are; refresh tokens stay good.
+func (p *Party) Expire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.tokens.items)
+}
+
+// RevokeUser ends all tokens of a user.
 func (p *Party) RevokeUser(username string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for access, h := range p.tokens.items {
-		if h.User.Username == username {
-			delete(p.tokens.items, access)
-		}
-	}
+	maps.DeleteFunc(p.tokens.items, func(_ string, t live) bool { return t.User.Username == username })
+	maps.DeleteFunc(p.refresh.items, func(_ string, t renewable) bool { return t.User.Username == username })
+	delete(p.agreed, username)
 }
 
 func find(users []User, username string) (User, bool) {
