@@ -99,7 +99,7 @@ func (r *Rig) Do(client *http.Client, method, path, body string, header ...strin
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for i := 0; i < len(header); i += 2 {
+	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
 	resp, err := client.Do(req)
