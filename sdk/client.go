@@ -243,6 +243,9 @@ func (c *Client) call(ctx context.Context, method, path string, bearer Secret, i
 	var pause backoff
 	for attempt := 1; ; attempt++ {
 		err := c.attempt(ctx, method, path, bearer, body, out)
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err == nil || attempt == answerAttempts || !transient(err) || retryAfter(err) > maxPause {
 			return err
 		}
@@ -253,13 +256,10 @@ func (c *Client) call(ctx context.Context, method, path string, bearer Secret, i
 }
 
 func (c *Client) attempt(ctx context.Context, method, path string, bearer Secret, body []byte, out any) error {
-	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	resp, err := c.send(bounded, method, apiPrefix+path, bearer, body, "application/json")
+	resp, err := c.send(ctx, method, apiPrefix+path, bearer, body, "application/json")
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		return err
 	}
 	defer resp.Body.Close()
@@ -351,8 +351,11 @@ func transient(err error) bool {
 
 func decode(r io.Reader, into any) error {
 	b, err := readBounded(r, maxAnswerSize)
-	if err != nil {
-		return &Error{Code: "answer_malformed", Message: "Deputy's answer cannot be read", cause: err}
+	switch {
+	case errors.Is(err, errTooLarge):
+		return &Error{Code: "answer_malformed", Message: "Deputy's answer is too large", cause: err}
+	case err != nil: // a restart of Deputy, say: what is half an answer now may be a whole one in a moment
+		return &Error{Code: "deputy_unreachable", Message: "Deputy's answer broke off", Fix: "try again in a moment", cause: err}
 	}
 	if err := json.Unmarshal(b, into); err != nil {
 		return &Error{Code: "answer_malformed", Message: "Deputy's answer is not the JSON that was expected", cause: err}

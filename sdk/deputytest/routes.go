@@ -324,9 +324,11 @@ func (s *Server) caller(w http.ResponseWriter, r *http.Request) (deputy.User, bo
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, ok := s.wats[token]
-	switch {
+	switch wat, ok := s.wats[token]; {
+	case ok && s.now().Before(wat.expires):
+		return wat.user, true
 	case ok:
+		refuseToken(w, "token_expired", "the token expired at "+wat.expires.UTC().Format(time.RFC3339), "get a fresh one")
 	case strings.HasPrefix(token, LaunchToken):
 		refuseToken(w, "token_type", "this is a launch token, and not a workload access token", "")
 	case strings.Count(token, ".") != 2:
@@ -334,7 +336,7 @@ func (s *Server) caller(w http.ResponseWriter, r *http.Request) (deputy.User, bo
 	default:
 		refuseToken(w, "token_signature", "the token is not valid", "")
 	}
-	return u, ok
+	return deputy.User{}, false
 }
 
 // bearer returns the request's bearer token; without one it has answered.
