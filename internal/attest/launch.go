@@ -1,4 +1,8 @@
-// Package attest has the proofs of workload identity; so far the launch file, which the runtime gives to the agents that it starts.
+// Package attest has the proofs of workload identity: launch tokens, which the runtime gives to the agents that it starts, service accounts' tokens of Kubernetes, and JWT-SVIDs of SPIFFE.
+//
+// It says whose proof something is: a workload's launch, an account of a cluster, a
+// SPIFFE ID. Which workload an account or a SPIFFE ID is, operators say (package
+// attestor).
 //
 // A launch token says "whoever holds me was started as this workload". The
 // holder trades it for workload access tokens. It dies with the launch that it

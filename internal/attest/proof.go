@@ -28,9 +28,23 @@ type Attestor interface {
 	Attest(r *http.Request, body []byte) (p Proof, ok bool, err error)
 }
 
+// Bearer returns the bearer token of r (RFC 6750, section 2.1); "" if it has none,
+// or several.
+func Bearer(r *http.Request) string {
+	headers := r.Header.Values("Authorization")
+	if len(headers) != 1 {
+		return ""
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return token
+}
+
 // Attest implements [Attestor].
 func (l *Launches) Attest(r *http.Request, _ []byte) (Proof, bool, error) {
-	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	token := Bearer(r)
 	if !jwt.LooksLike(token, LaunchType) {
 		return Proof{}, false, nil
 	}

@@ -45,6 +45,8 @@ type commands struct {
 	Destroy    destroyCommand    `cmd:"" help:"Stop an agent and delete it."`
 	AgentKey   agentKeyCommand   `cmd:"" name:"agent-key" help:"Keys with which programs call an agent."`
 	Workload   workloadCommand   `cmd:"" help:"Workloads: identities of agents, whom they act for, and who calls them."`
+	Attestor   attestorCommand   `cmd:"" help:"Clusters and SPIFFE trust domains that vouch for workloads which Deputy did not launch."`
+	AccessKey  accessKeyCommand  `cmd:"" name:"access-key" help:"Access keys with which workloads sign requests, for clients of clouds."`
 	Pool       poolCommand       `cmd:"" help:"User pools: settings, looks, signing keys."`
 	User       userCommand       `cmd:"" help:"Users of a user pool."`
 	Group      groupCommand      `cmd:"" help:"Groups of a user pool."`

@@ -199,7 +199,12 @@ func (c clientCreate) Run(ctx context.Context, o output) error {
 		return err
 	}
 	if env.file != nil {
-		if err := env.write(pool.Issuer, made, value); err != nil {
+		// The names that OAuth 2.0 applications know.
+		lines := [][2]string{{"OAUTH2_ISSUER_URI", pool.Issuer}, {"OAUTH2_CLIENT_ID", made.ID}, {"OAUTH2_CLIENT_SECRET", value.RevealString()}, {"OAUTH2_SCOPES", strings.Join(made.Scopes, " ")}}
+		if len(made.RedirectURIs) > 0 {
+			lines = append(lines, [2]string{"OAUTH2_REDIRECT_URI", made.RedirectURIs[0]})
+		}
+		if err := env.write(lines); err != nil {
 			return fault.Wrap(err, fault.Unavailable, "env_file_unwritable", "%s cannot be written; the client %s is there", c.EnvFile, made.Name).
 				WithFix("give it a new secret: deputy client secret %s %s", c.Pool, made.Name)
 		}

@@ -5,15 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 
-	"github.com/deputy-id/deputy/internal/apiclient"
 	"github.com/deputy-id/deputy/internal/fault"
-	"github.com/deputy-id/deputy/internal/secret"
 )
 
-// envFile is a new .env file for an application, which gets a client's secret
-// without anybody seeing it.
+// envFile is a new .env file for an application, which gets a secret without
+// anybody seeing it.
 type envFile struct {
 	path string
 	file *os.File // nil: none is wanted
@@ -35,12 +32,8 @@ func newEnvFile(path string) (*envFile, error) {
 	return &envFile{path, f}, nil
 }
 
-// write fills the file in, with the names that OAuth 2.0 applications know.
-func (e *envFile) write(issuer string, c apiclient.OAuthClient, s secret.Text) error {
-	lines := [][2]string{{"OAUTH2_ISSUER_URI", issuer}, {"OAUTH2_CLIENT_ID", c.ID}, {"OAUTH2_CLIENT_SECRET", s.RevealString()}, {"OAUTH2_SCOPES", strings.Join(c.Scopes, " ")}}
-	if len(c.RedirectURIs) > 0 {
-		lines = append(lines, [2]string{"OAUTH2_REDIRECT_URI", c.RedirectURIs[0]})
-	}
+// write fills the file in with names and values; those without a value are left out.
+func (e *envFile) write(lines [][2]string) error {
 	for _, l := range lines {
 		if l[1] == "" {
 			continue

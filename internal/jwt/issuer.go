@@ -28,9 +28,11 @@ type IssuerConfig struct {
 	// of the RFC 8414 metadata.
 	DiscoveryURL string
 	// KeysURL is the address of the key set, for an issuer that has no
-	// discovery document; DiscoveryURL is empty then, and every [Expect] names
-	// the issuer.
+	// discovery document; DiscoveryURL is empty then, and every [Expect] says
+	// which issuer.
 	KeysURL string
+	// Bundle: the key set is a SPIFFE trust bundle; see [ParseBundle].
+	Bundle bool
 	// Fetch gets a document with status 200. It must bound size and time and
 	// must not follow redirects.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
@@ -119,7 +121,7 @@ func (i *Issuer) Verify(ctx context.Context, token string, e Expect) (Claims, er
 			return Claims{}, err
 		}
 	}
-	if e.Issuer == "" {
+	if e.Issuer == "" && !e.AnyIssuer {
 		e.Issuer = issuer
 	}
 	return set.verify(p, e)
@@ -212,7 +214,11 @@ func (i *Issuer) fetch(ctx context.Context) (metadata, Set, error) {
 	if err != nil {
 		return doc, Set{}, err
 	}
-	set, err := ParseSet(b)
+	parse := ParseSet
+	if i.config.Bundle {
+		parse = ParseBundle
+	}
+	set, err := parse(b)
 	if err != nil {
 		return doc, Set{}, err
 	}

@@ -33,6 +33,17 @@ func NewSet(keys ...Key) Set {
 // kind Upstream (jwks_invalid) if b is not a JWK set, has more than 100 keys or
 // two usable keys with one kid.
 func ParseSet(b []byte) (Set, error) {
+	return parseSet(b, func(use string) bool { return use == "" || use == "sig" })
+}
+
+// ParseBundle reads a SPIFFE trust bundle, of which it takes the keys for
+// JWT-SVIDs: a JWK set whose every key must say what it is for (SPIFFE Trust
+// Domain and Bundle, section 4.2.2). Errors are those of [ParseSet].
+func ParseBundle(b []byte) (Set, error) {
+	return parseSet(b, func(use string) bool { return use == "jwt-svid" })
+}
+
+func parseSet(b []byte, wanted func(use string) bool) (Set, error) {
 	var doc struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -45,7 +56,7 @@ func ParseSet(b []byte) (Set, error) {
 	var s Set
 	for _, raw := range doc.Keys {
 		var k jose.JSONWebKey
-		if err := k.UnmarshalJSON(raw); err != nil || !usable(k) {
+		if err := k.UnmarshalJSON(raw); err != nil || !wanted(k.Use) || !usable(k) {
 			continue
 		}
 		if k.KeyID != "" && slices.ContainsFunc(s.keys, func(o jose.JSONWebKey) bool { return o.KeyID == k.KeyID }) {
@@ -57,7 +68,7 @@ func ParseSet(b []byte) (Set, error) {
 }
 
 func usable(k jose.JSONWebKey) bool {
-	if !k.Valid() || !k.IsPublic() || (k.Use != "" && k.Use != "sig") {
+	if !k.Valid() || !k.IsPublic() {
 		return false
 	}
 	if k.Algorithm != "" && !slices.Contains(asymmetric(), jose.SignatureAlgorithm(k.Algorithm)) {

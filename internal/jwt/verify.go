@@ -31,6 +31,7 @@ const MaxSkew = 60 * time.Second
 // [Expect.Check] where it comes from configuration.
 type Expect struct {
 	Issuer     string           // exact; must not be empty (a remote [Issuer] fills it in)
+	AnyIssuer  bool             // Issuer is empty and iss is not looked at: for tokens whose sub says whose they are (SPIFFE)
 	Audience   string           // must be among the token's audiences; empty = the caller checks
 	Types      []string         // accepted typ headers ("at+jwt"), without "application/", in any letter case; at least one
 	Untyped    bool             // a token without typ is accepted, too: for formats that are older than that header's use
@@ -43,7 +44,7 @@ type Expect struct {
 // than can be safe: no issuer, no type, no algorithm or a symmetric one, or a
 // skew above [MaxSkew].
 func (e Expect) Check() error {
-	if e.Issuer == "" {
+	if (e.Issuer == "") != e.AnyIssuer {
 		return fault.New(fault.Invalid, "token_expectation", "no token issuer is expected").WithFix("name the issuer")
 	}
 	return e.checkRest()
@@ -161,18 +162,18 @@ func parse(token string, e Expect) (parsed, error) {
 	return parsed{jws: jws, kid: h.KeyID, alg: h.Algorithm}, nil
 }
 
-// ClaimedSubject returns the sub of a token that nobody has verified, to find
-// out whose keys have to verify it; "" if there is none to be read.
-func ClaimedSubject(token string) string {
+// Claimed returns the iss and sub of a token that nobody has verified, to find
+// out whose keys have to verify it; "" for what there is not to be read.
+func Claimed(token string) (issuer, subject string) {
 	if len(token) > MaxToken || !compact(token) {
-		return ""
+		return "", ""
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
 	var c wireClaims
 	if err != nil || josejson.Unmarshal(payload, &c) != nil {
-		return ""
+		return "", ""
 	}
-	return c.Subject
+	return c.Issuer, c.Subject
 }
 
 // compact reports whether token is three parts in the one base64url form that
@@ -233,7 +234,7 @@ type wireClaims struct {
 func (c wireClaims) check(payload []byte, e Expect) (Claims, error) {
 	now := e.now()
 	switch {
-	case c.Issuer != e.Issuer:
+	case c.Issuer != e.Issuer && !e.AnyIssuer:
 		return Claims{}, refuse("token_issuer", "the token is from issuer %q", name.Clip(c.Issuer, 200)).WithFix("get one from %s", e.Issuer)
 	case e.Audience != "" && !slices.Contains(c.Audience, e.Audience):
 		return Claims{}, refuse("token_audience", "the token is not meant for %q", name.Clip(e.Audience, 200))

@@ -259,22 +259,37 @@ func TestUntyped(t *testing.T) {
 	}
 }
 
-func TestClaimedSubject(t *testing.T) {
+func TestClaimed(t *testing.T) {
 	k := generate(t, jwt.ES256)
-	for token, want := range map[string]string{
-		sign(t, k, "JWT", map[string]any{"sub": "cli_1"}):               "cli_1",
-		forge(t, k, `{"alg":"HS256"}`, `{"sub":"cli_1"}`):               "cli_1", // whether it is true is not the question
-		sign(t, k, "JWT", map[string]any{}):                             "",
-		sign(t, k, "JWT", map[string]any{"sub": 1}):                     "",
-		forge(t, k, `{"alg":"ES256"}`, `{"sub":"cli_1","sub":"cli_2"}`): "",
-		"":                                  "",
-		"a.b":                               "",
-		"a.!.c":                             "",
-		strings.Repeat("a", jwt.MaxToken+1): "",
+	for token, want := range map[string][2]string{
+		sign(t, k, "JWT", map[string]any{"iss": "i", "sub": "cli_1"}):   {"i", "cli_1"},
+		forge(t, k, `{"alg":"HS256"}`, `{"sub":"cli_1"}`):               {"", "cli_1"}, // whether it is true is not the question
+		sign(t, k, "JWT", map[string]any{}):                             {},
+		sign(t, k, "JWT", map[string]any{"iss": "i", "sub": 1}):         {},
+		forge(t, k, `{"alg":"ES256"}`, `{"sub":"cli_1","sub":"cli_2"}`): {},
+		"":                                  {},
+		"a.b":                               {},
+		"a.!.c":                             {},
+		strings.Repeat("a", jwt.MaxToken+1): {},
 	} {
-		if got := jwt.ClaimedSubject(token); got != want {
-			t.Errorf("%.40s: %q", token, got)
+		if issuer, subject := jwt.Claimed(token); issuer != want[0] || subject != want[1] {
+			t.Errorf("%.40s: %q of %q", token, subject, issuer)
 		}
+	}
+}
+
+// TestAnyIssuer: what an SVID says as its issuer, if anything, means nothing.
+func TestAnyIssuer(t *testing.T) {
+	k := generate(t, jwt.ES256)
+	e := expect()
+	e.Issuer, e.AnyIssuer = "", true
+	for _, issuer := range []any{nil, "https://elsewhere"} {
+		_, err := jwt.NewSet(k).Verify(sign(t, k, "at+jwt", claims(map[string]any{"iss": issuer})), e)
+		check(t, err, "")
+	}
+	e.Issuer = "https://one"
+	if err := e.Check(); !fault.HasCode(err, "token_expectation") {
+		t.Errorf("one issuer and any: %v", err)
 	}
 }
 
@@ -456,14 +471,39 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-func FuzzClaimedSubject(f *testing.F) {
+func FuzzClaimed(f *testing.F) {
 	f.Add("e30.eyJzdWIiOiJjbGlfMSJ9.AA")
 	f.Add("..")
 	f.Fuzz(func(t *testing.T, token string) {
-		if subject := jwt.ClaimedSubject(token); subject != "" && strings.Count(token, ".") != 2 {
-			t.Errorf("%q is of %q", token, subject)
+		if issuer, subject := jwt.Claimed(token); issuer+subject != "" && strings.Count(token, ".") != 2 {
+			t.Errorf("%q is of %q at %q", token, subject, issuer)
 		}
 	})
+}
+
+// TestParseBundle: a bundle also has the authorities of X.509-SVIDs, and keys that
+// do not say what they are for; with neither is a JWT-SVID signed.
+func TestParseBundle(t *testing.T) {
+	ec := generate(t, jwt.ES256)
+	pub := string(firstKey(t, ec))
+	svid := strings.Replace(pub, `"sig"`, `"jwt-svid"`, 1)
+	for what, c := range map[string]struct {
+		doc  string
+		keys int
+	}{
+		"for JWT-SVIDs":   {`{"spiffe_sequence":3,"spiffe_refresh_hint":300,"keys":[` + svid + `]}`, 1},
+		"for X.509-SVIDs": {`{"keys":[` + strings.Replace(pub, `"sig"`, `"x509-svid"`, 1) + `]}`, 0},
+		"for signatures":  {`{"keys":[` + pub + `]}`, 0},
+		"for nothing":     {`{"keys":[` + strings.Replace(pub, `"use":"sig",`, ``, 1) + `]}`, 0},
+	} {
+		set, err := jwt.ParseBundle([]byte(c.doc))
+		if err != nil || set.Len() != c.keys {
+			t.Errorf("%s: %d keys, %v", what, set.Len(), err)
+		}
+	}
+	if set, err := jwt.ParseSet([]byte(`{"keys":[` + svid + `]}`)); err != nil || set.Len() != 0 {
+		t.Errorf("a key for SVIDs is one for tokens: %d, %v", set.Len(), err)
+	}
 }
 
 func FuzzParseSet(f *testing.F) {

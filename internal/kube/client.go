@@ -154,6 +154,14 @@ func (c *Client) Delete(ctx context.Context, o Object, uid string, now bool) err
 	return err
 }
 
+// Post sends a body to a path, as one that is to be reviewed, and returns what comes
+// of it.
+func (c *Client) Post(ctx context.Context, path string, body []byte) ([]byte, error) {
+	var answer json.RawMessage
+	err := c.call(ctx, http.MethodPost, path, nil, "application/json", body, &answer)
+	return answer, err
+}
+
 // LogOptions says what of a pod's log is read.
 type LogOptions struct {
 	Lines    int       // the last ones; 0 for all

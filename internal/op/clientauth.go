@@ -87,7 +87,7 @@ func credentialOf(r *http.Request, form url.Values) (credential, error) {
 		if form.Get("client_assertion_type") != oauth.AssertionJWT {
 			return c, refuse(http.StatusBadRequest, oauth.CodeInvalidRequest, "this client_assertion_type is not supported")
 		}
-		subject := jwt.ClaimedSubject(c.assertion)
+		_, subject := jwt.Claimed(c.assertion)
 		if subject == "" || (c.client != "" && c.client != subject) { // RFC 7521, section 4.2
 			return c, invalidClient(false, "the client assertion is not a JWT with this client's id as sub")
 		}

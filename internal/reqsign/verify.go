@@ -1,6 +1,7 @@
 package reqsign
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -158,6 +159,13 @@ func (s Scheme) parse(cred, date, list, signature string) (Signature, error) {
 	return Signature{Scheme: s, KeyID: m[1], Scope: Scope{m[3], m[4]}, Date: at, list: list, mac: mac}, nil
 }
 
+// Until returns the time after which the signature is worth nothing.
+func (sig Signature) Until() time.Time { return sig.Date.Add(cmp.Or(sig.expires, MaxSkew)) }
+
+// Digest names the signature, to tell whether it was seen before. It does not
+// reveal it.
+func (sig Signature) Digest() secret.Hash { return secret.New(sig.mac).Digest("signature") }
+
 func (sig Signature) signed() []string { return strings.Split(strings.ToLower(sig.list), ";") }
 
 // Verify returns nil if sig, which is r's, was made with k over r and body, and
@@ -170,11 +178,7 @@ func (sig Signature) signed() []string { return strings.Split(strings.ToLower(si
 // signs none, so there must not be any. Who r is for (host) and what it asks
 // (scope) are the caller's to compare.
 func (sig Signature) Verify(r *http.Request, body []byte, k Key, now time.Time) error {
-	late := MaxSkew
-	if sig.expires > 0 {
-		late = sig.expires
-	}
-	if age := now.Sub(sig.Date); age > late || age < -MaxSkew {
+	if now.After(sig.Until()) || now.Sub(sig.Date) < -MaxSkew {
 		return fault.New(fault.Unauthenticated, "signature_expired", "the request was signed at %s, and it is %s now", sig.Date.Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
 			WithFix("set the clock of the machine that signs, and sign each request anew")
 	}

@@ -250,6 +250,10 @@ func (s *Server) build(ctx context.Context) error {
 	exchanger := &exchange.Exchange{
 		Workloads: workloads.Store, Agents: agents.Store, Tokens: tokens, Verifier: &usertoken.Issuers{Fetch: in.Fetch, Now: c.Now}, Binder: running, IngressURL: c.IngressURL, Guard: s.guard,
 	}
+	proofs, err := newProofs(c, db, ring, s.guard, out)
+	if err != nil {
+		return err
+	}
 	if c.IngressListen != "" {
 		if err := s.buildRuntime(launches, running, agents, agentKeys, in, exchanger, catalogue); err != nil {
 			return err
@@ -281,7 +285,7 @@ func (s *Server) build(ctx context.Context) error {
 	(&callback.Handler{Flow: flow, Keys: providers, Trials: trials, Login: logins, Site: site, Pages: pages, Scopes: scopesInWords(providers), Codes: catalogue.CodeParams(), Logger: log}).Mount(mux)
 	(&rest.API{
 		PublicURL: c.PublicURL, IngressURL: c.IngressURL, Version: c.Version, TrustDomain: c.TrustDomain,
-		Operators: operators, Tokens: tokens, Attestors: []attest.Attestor{launches}, Exchange: exchanger,
+		Operators: operators, Tokens: tokens, Attestors: proofs.attestors(s, launches), Trusted: proofs.trusted, AccessKeys: proofs.keys, Exchange: exchanger,
 		Pools: pools, Users: pools, Groups: pools, Sessions: pools, Consents: pools, Passwords: passwords, Factors: factors,
 		Roster: people, Provisioning: pools, Mail: c.SMTPURL != "",
 		Clients: pools, Registrations: pools,

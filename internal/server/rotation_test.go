@@ -18,6 +18,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/guard"
 	"github.com/deputy-id/deputy/internal/keys"
+	"github.com/deputy-id/deputy/internal/kube/kubetest"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
 	"github.com/deputy-id/deputy/internal/server"
@@ -48,7 +49,10 @@ func newEverything(t *testing.T) everything {
 		}
 	}))
 	t.Cleanup(hook.Close)
-	w := newWorld(t, func(c *server.Config) { c.AllowOutbound = append(c.AllowOutbound, hook.Listener.Addr().String()) })
+	cluster := kubetest.New(t)
+	w := newWorld(t, func(c *server.Config) {
+		c.AllowOutbound = append(c.AllowOutbound, hook.Listener.Addr().String(), strings.TrimPrefix(cluster.Config().Server, "https://"))
+	})
 	zhangsan := w.person("zhangsan").logIn()
 	zhangsan.authorize(w.link(w.wat("a", "zhangsan")).URL) // a provider and a grant
 	w.make("/workload-pools/default/providers", fmt.Sprintf(`{"name":"coded","vendor":"custom","clientId":"cli_1","clientSecret":"s","scopes":["read"],"device":true,"endpoints":{"token":%q,"deviceAuthorization":%q}}`,
@@ -64,8 +68,11 @@ func newEverything(t *testing.T) everything {
 		t.Fatalf("the login at Feishu began with %d", shown.status)
 	}
 
-	w.leaves("zhangsan", hook.URL+"/revoke") // a revocation, and the provider for it
-	seed, factors := w.enrol("zhangsan")     // a factor
+	out := outside{world: w, cluster: cluster}
+	out.vouch("default", out.attestor("prod", `[{"subject":"agents/doc","workload":"a"}]`)) // an attestor
+	w.accessKey(`{"name":"nightly"}`)                                                       // an access key
+	w.leaves("zhangsan", hook.URL+"/revoke")                                                // a revocation, and the provider for it
+	seed, factors := w.enrol("zhangsan")                                                    // a factor
 	w.everythingIsSealed()
 	return everything{w, pending, tried, seed, factors}
 }

@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/accesskey/accesskeytest"
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/agent/agenttest"
+	"github.com/deputy-id/deputy/internal/attestor/attestortest"
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/operator/operatortest"
@@ -78,4 +80,27 @@ func TestAnAgentGetsItsWorkload(t *testing.T) {
 	if _, err := (store.Workloads{DB: db}).Workload(t.Context(), name.Workload{Pool: "default", Name: "doc"}); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestAttestors(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		attestortest.TestStore(t, func(t *testing.T) attestortest.Backend {
+			db, _ := open(t)
+			addWorkloadPools(t, db)
+			return attestortest.Backend{Store: store.Attestors{DB: db}, Entries: func(ctx context.Context) ([]audit.Entry, error) { return storetest.Entries(ctx, db) }}
+		})
+	})
+}
+
+func TestAccessKeys(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		accesskeytest.TestStore(t, func(t *testing.T) accesskeytest.Backend {
+			db, _ := open(t)
+			addWorkloadPools(t, db)
+			return accesskeytest.Backend{
+				Store: store.AccessKeys{DB: db}, Workloads: store.Workloads{DB: db},
+				Entries: func(ctx context.Context) ([]audit.Entry, error) { return storetest.Entries(ctx, db) },
+			}
+		})
+	})
 }

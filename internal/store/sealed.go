@@ -29,6 +29,8 @@ var sealedColumns = []sealedColumn{
 	{"revocations", "sealed", `'grant.tokens'`, `pool`, `provider`, `issuer`, `subject`, `grant_id`, `version`},
 	{"former_providers", "sealed_secret", `'provider.secret'`, `pool`, `name`, `''`, `''`, `id`, `version`},
 	{"webhooks", "sealed", `'webhook.secret'`, `pool`, `''`, `''`, `''`, `id`, `0`},
+	{"attestors", "sealed", `'attestor.reviewer'`, `pool`, `''`, `''`, `''`, `id`, `version`},
+	{"access_keys", "sealed", `'access-key.secret'`, `pool`, `''`, `''`, `''`, `id`, `0`},
 	{"authorizations", "sealed", `'authorization'`, `pool`, `provider`, `issuer`, `subject`, `id`, `0`},
 	{"consent_devices", "sealed", `'authorization.device'`, `pool`, `provider`, `issuer`, `subject`, `authorization_id`, `0`},
 	{"trials", "sealed", `'trial'`, `pool`, `provider`, `''`, `''`, `id`, `0`},

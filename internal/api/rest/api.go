@@ -17,8 +17,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/accesskey"
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/attest"
+	"github.com/deputy-id/deputy/internal/attestor"
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/consent"
@@ -53,6 +55,8 @@ type API struct {
 	Operators     *operator.Registry
 	Tokens        *workload.Tokens
 	Attestors     []attest.Attestor // asked in order which workload wants a token
+	Trusted       *attestor.Registry
+	AccessKeys    *accesskey.Keys
 	Exchange      *exchange.Exchange
 	Pools         userpool.Pools
 	Users         userpool.Users

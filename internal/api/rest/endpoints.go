@@ -93,6 +93,15 @@ func (a *API) endpoints() []endpoint {
 		{post, "/user-pools/{pool}/users/{user}/revoke-tokens", "revokeUserTokens", "users", "End all access tokens that agents have for a user", operators, nil, nil, nothing, nil, a.revokeUserTokens},
 		{post, "/foreign-users/revoke-tokens", "revokeForeignUserTokens", "users", "End all access tokens that agents have for a user of any issuer", operators, nil, name.User{}, nothing, nil, a.revokeForeignTokens},
 
+		{get, "/workload-pools/{pool}/attestors", "listAttestors", "attestors", "List who vouches for a pool's workloads", readers, nil, nil, ok, list[attestorJSON]{}, a.listAttestors},
+		{post, "/workload-pools/{pool}/attestors", "createAttestor", "attestors", "Have a cluster or a SPIFFE trust domain vouch for workloads, once it was asked", operators, nil, newAttestor{}, created, attestorJSON{}, a.createAttestor},
+		{get, "/workload-pools/{pool}/attestors/{attestor}", "getAttestor", "attestors", "Show an attestor", readers, nil, nil, ok, attestorJSON{}, a.getAttestor},
+		{put, "/workload-pools/{pool}/attestors/{attestor}", "updateAttestor", "attestors", "Replace an attestor's settings", operators, nil, attestorChange{}, ok, attestorJSON{}, a.updateAttestor},
+		{del, "/workload-pools/{pool}/attestors/{attestor}", "deleteAttestor", "attestors", "Delete an attestor", operators, nil, nil, nothing, nil, a.deleteAttestor},
+		{get, "/workload-pools/{pool}/workloads/{workload}/access-keys", "listAccessKeys", "workloads", "List a workload's access keys", readers, nil, nil, ok, list[accessKeyJSON]{}, a.listAccessKeys},
+		{post, "/workload-pools/{pool}/workloads/{workload}/access-keys", "createAccessKey", "workloads", "Create an access key; its secret is shown once", operators, nil, newAccessKey{}, created, accessKeyJSON{}, a.createAccessKey},
+		{del, "/workload-pools/{pool}/workloads/{workload}/access-keys/{key}", "deleteAccessKey", "workloads", "Delete an access key at once", operators, nil, nil, nothing, nil, a.deleteAccessKey},
+
 		{get, "/vendors", "listVendors", "credential providers", "List the vendors that Deputy knows", everybody, nil, nil, ok, list[vendorJSON]{}, a.listVendors},
 		{get, "/workload-pools/{pool}/providers", "listProviders", "credential providers", "List a pool's credential providers", readers, nil, nil, ok, list[providerJSON]{}, a.listProviders},
 		{post, "/workload-pools/{pool}/providers", "createProvider", "credential providers", "Create a credential provider", operators, nil, newProvider{}, created, providerJSON{}, a.createProvider},

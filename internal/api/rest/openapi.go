@@ -25,6 +25,7 @@ var tags = []*huma.Tag{
 	{Name: "groups", Description: "Groups of users; their names are claims. For operators."},
 	{Name: "provisioning", Description: "What other systems keep a pool's users and groups with, by SCIM 2.0. For operators."},
 	{Name: "workloads", Description: "Workload pools, the namespaces of agents, and the agents' identities. For operators."},
+	{Name: "attestors", Description: "Clusters and SPIFFE trust domains that vouch for workloads which Deputy did not launch. For operators."},
 	{Name: "credential providers", Description: "How to get credentials from third parties, and the third parties that Deputy knows. For operators."},
 	{Name: "grants", Description: "What users gave; never the tokens themselves. For operators."},
 	{Name: "agents", Description: "Agents that the runtime runs. For operators."},
@@ -52,7 +53,7 @@ func (a *API) document(endpoints []endpoint) []byte {
 		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
 			string(operators): {Type: "http", Scheme: "bearer", Description: "An operator's token, of the role x-role or more"},
 			string(agents):    {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A workload access token"},
-			string(attested):  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A proof of the workload's identity, as the launch token from the file DEPUTY_WORKLOAD_TOKEN_FILE"},
+			string(attested):  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A proof of the workload's identity: the token from the file DEPUTY_WORKLOAD_TOKEN_FILE, a service account's token of a cluster or a JWT-SVID that an attestor vouches for. Or, in its place, a signature with an access key: HMAC-SHA256 (Volcengine's signature version 4) or AWS4-HMAC-SHA256, for the service deputy"},
 		}},
 	}
 	failure := &huma.Response{Description: "An error", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: registry.Schema(reflect.TypeFor[problem](), true, "Problem")}}}

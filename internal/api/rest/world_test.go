@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/deputy-id/deputy/internal/accesskey"
 	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/api/rest"
 	"github.com/deputy-id/deputy/internal/attest"
+	"github.com/deputy-id/deputy/internal/attestor"
 	"github.com/deputy-id/deputy/internal/audit"
 	"github.com/deputy-id/deputy/internal/broker"
 	"github.com/deputy-id/deputy/internal/consent"
@@ -114,8 +116,10 @@ func newWorld(t *testing.T) *world {
 		Factors:   &factor.Registry{Stores: store.Factors{DB: db}, Sealer: ring, Guard: g},
 		Workloads: &workload.Registry{Store: store.Workloads{DB: db}, Guard: g, Now: time.Now},
 		Providers: providers, Identities: store.Identities{DB: db}, Federation: &federation.Federation{PublicURL: publicURL}, Webhooks: &notice.Registry{Store: store.Webhooks{DB: db}, Guard: g, Now: time.Now}, Trials: &trial.Trials{Store: store.Trials{DB: db}, Bell: store.Bell{DB: db}, Guard: g, Providers: providers}, Vault: v, Flow: flow,
-		Broker: &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow, Other: &obtain.Kinds{Providers: providers, Now: time.Now}},
-		Agents: agents, AgentKeys: &agent.Keys{Store: store.Agents{DB: db}, Guard: g, Now: time.Now, Barred: func(_ context.Context, u name.User) (bool, error) { return u.Subject == "usr_gone", nil }}, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
+		Trusted:    &attestor.Registry{Store: store.Attestors{DB: db}, Sealer: ring, Trust: &attestor.Trust{Store: store.Attestors{DB: db}, Sealer: ring, Reach: func(string) (attestor.Sender, error) { return out, nil }, PublicURL: publicURL, Guard: g, Now: time.Now}, Guard: g, Now: time.Now},
+		AccessKeys: &accesskey.Keys{Store: store.AccessKeys{DB: db}, Sealer: ring, Guard: g, Host: "id.example", Now: time.Now},
+		Broker:     &broker.Broker{Store: store.Vault{DB: db}, Guard: g, Vault: v, Flow: flow, Other: &obtain.Kinds{Providers: providers, Now: time.Now}},
+		Agents:     agents, AgentKeys: &agent.Keys{Store: store.Agents{DB: db}, Guard: g, Now: time.Now, Barred: func(_ context.Context, u name.User) (bool, error) { return u.Subject == "usr_gone", nil }}, Audit: store.Audit{DB: db}, Keys: ring, Guard: g, Ready: db.Ping, Logger: logger, Now: time.Now,
 		Fleet: fleet.New(fleet.Config{Store: agents.Store, Driver: idle{}, Launches: launches, Register: running, URL: publicURL, TrustDomain: "deputy.local", Dir: t.TempDir(), Log: logger}),
 	}}
 	w.serve()

@@ -61,6 +61,7 @@ func TestAPIServer(t *testing.T) {
 		}
 		t.Logf("from launch to four objects in etcd: %v", launches)
 	})
+	t.Run("attestors", func(t *testing.T) { attestors(t, s) })
 	t.Run("installation", func(t *testing.T) { install(t, s) })
 	t.Run("least privilege", func(t *testing.T) { leastPrivilege(t, s) })
 }
@@ -121,7 +122,7 @@ func (s *apiServer) cluster(t *testing.T, as string) cluster {
 	t.Cleanup(client.Close)
 	return cluster{t, client, func(method, path, contentType, body string) error {
 		return s.do(t.Context(), method, path, contentType, body)
-	}}
+	}, func(account, pod, audience string) string { return s.token(t, namespace, account, pod, audience) }}
 }
 
 func (s *apiServer) do(ctx context.Context, method, path, contentType, body string) error {

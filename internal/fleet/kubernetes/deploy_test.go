@@ -96,7 +96,7 @@ func TestInstallation(t *testing.T) {
 		for _, d := range documents(t, file) {
 			if d.Kind == "Namespace" {
 				namespaces[d.Metadata.Name] = true
-			} else if !namespaces[d.Metadata.Namespace] {
+			} else if !namespaces[d.Metadata.Namespace] && !strings.HasPrefix(d.Kind, "Cluster") {
 				t.Errorf("%s %s is in no namespace of the installation", d.Kind, d.Metadata.Name)
 			}
 			switch d.APIVersion + " " + d.Kind {
@@ -114,6 +114,10 @@ func TestInstallation(t *testing.T) {
 				d.decode(t, &rbacv1.Role{})
 			case "rbac.authorization.k8s.io/v1 RoleBinding":
 				d.decode(t, &rbacv1.RoleBinding{})
+			case "rbac.authorization.k8s.io/v1 ClusterRole":
+				d.decode(t, &rbacv1.ClusterRole{})
+			case "rbac.authorization.k8s.io/v1 ClusterRoleBinding":
+				d.decode(t, &rbacv1.ClusterRoleBinding{})
 			case "networking.k8s.io/v1 NetworkPolicy":
 				d.decode(t, &networkingv1.NetworkPolicy{})
 			case "policy/v1 PodDisruptionBudget":
@@ -172,7 +176,7 @@ func TestLeastPrivilege(t *testing.T) {
 	logs(t, c, server)
 	var allowed []string
 	for _, d := range driverRole(t) {
-		if d.Kind != "Role" {
+		if d.Kind != "Role" && d.Kind != "ClusterRole" { // which have the same rules
 			continue
 		}
 		var role rbacv1.Role

@@ -34,13 +34,17 @@ type cluster struct {
 	t      *testing.T
 	client *kube.Client
 	do     func(method, path, contentType, body string) error // as an administrator
+	// token returns one for a pod of a service account, as the kubelet gets it.
+	token func(account, pod string, audience string) string
 }
 
 func inMemory(t *testing.T) (cluster, *kubetest.Server) {
 	s := kubetest.New(t)
 	client := kube.New(s.Config())
 	t.Cleanup(client.Close)
-	return cluster{t, client, s.Do}, s
+	return cluster{t, client, s.Do, func(account, pod, audience string) string {
+		return s.Issue(kubetest.Token{Namespace: namespace, Account: account, Pod: pod, Audiences: []string{audience}, Issued: time.Now(), Life: 10 * time.Minute})
+	}}, s
 }
 
 func (c cluster) driver() *kubernetes.Driver {
@@ -320,7 +324,7 @@ func vanished(t *testing.T, c cluster) {
 // scenarios are what holds on every API server.
 func scenarios() map[string]func(*testing.T, cluster) {
 	return map[string]func(*testing.T, cluster){
-		"launch": launch, "replace": replace, "strangers": strangers, "sweep": sweeps, "troubles": troubles, "vanished": vanished,
+		"launch": launch, "replace": replace, "strangers": strangers, "sweep": sweeps, "troubles": troubles, "vanished": vanished, "attest": attests,
 	}
 }
 

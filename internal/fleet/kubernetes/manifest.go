@@ -58,13 +58,16 @@ func kinds() []kube.Kind {
 
 var notInLabels = regexp.MustCompile(`[^a-z0-9]+`)
 
+// namePrefix begins the names of all objects of agents.
+const namePrefix = "agent-"
+
 // ObjectName returns the name that all objects of a workload have in the
 // cluster, its service account too: names of workloads may be longer than
 // Kubernetes's, and differ in what those cannot say.
 func ObjectName(trustDomain string, w name.Workload) string {
 	sum := sha256.Sum256([]byte(w.SPIFFEID(trustDomain)))
 	slug := strings.Trim(notInLabels.ReplaceAllString(strings.ToLower(w.Name), "-"), "-")
-	return "agent-" + strings.TrimRight(slug[:min(len(slug), 40)], "-") + "-" + hex.EncodeToString(sum[:5])
+	return namePrefix + strings.TrimRight(slug[:min(len(slug), 40)], "-") + "-" + hex.EncodeToString(sum[:5])
 }
 
 // Subject returns the name under which a workload's pods are known to the API

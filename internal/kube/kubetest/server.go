@@ -23,11 +23,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
+	"github.com/deputy-id/deputy/internal/jwt"
 	"github.com/deputy-id/deputy/internal/kube"
 	"github.com/deputy-id/deputy/internal/secret"
 )
@@ -48,14 +50,26 @@ type Server struct {
 	asked   map[string]bool // "verb group/resource"
 	refuse  map[string]int  // status by "verb group/resource"
 	running bool
+	keys    []jwt.Key // of service accounts' tokens; the last one signs
+
+	// Now is when tokens are judged; NoAudiences has reviews say nothing about audiences, as authenticators do that
+	// know none. Both are set before the first request.
+	Now         func() time.Time
+	NoAudiences bool
 }
 
 // New starts a server that ends with the test.
 func New(t testing.TB) *Server {
-	s := &Server{t: t, objects: map[string]map[string]any{}, applied: map[string]map[string]any{}, logs: map[string]string{}, asked: map[string]bool{}, refuse: map[string]int{}}
+	s := &Server{t: t, objects: map[string]map[string]any{}, applied: map[string]map[string]any{}, logs: map[string]string{}, asked: map[string]bool{}, refuse: map[string]int{}, Now: time.Now}
+	s.Rotate(0)
 	s.http = httptest.NewTLSServer(s)
 	t.Cleanup(s.http.Close)
 	return s
+}
+
+// Authority is the certificate authority of the server, in PEM.
+func (s *Server) Authority() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw})
 }
 
 // Config is how the server is reached.
@@ -67,7 +81,7 @@ func (s *Server) Config() kube.Config {
 
 // Kubeconfig is the same as a file.
 func (s *Server) Kubeconfig() []byte {
-	authority := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw}))
+	authority := base64.StdEncoding.EncodeToString(s.Authority())
 	return fmt.Appendf(nil, "current-context: test\ncontexts: [{name: test, context: {cluster: test, user: test, namespace: home}}]\n"+
 		"clusters: [{name: test, cluster: {server: %q, certificate-authority-data: %s}}]\nusers: [{name: test, user: {token: %s}}]\n", s.http.URL, authority, token)
 }
@@ -169,14 +183,22 @@ func parse(path string) (target, bool) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, ok := parse(r.URL.Path)
-	if !ok {
-		s.status(w, http.StatusNotFound, "there is no %s", r.URL.Path)
-		return
-	}
 	shown := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if shown != token && shown != adminToken {
 		s.status(w, http.StatusUnauthorized, "Unauthorized")
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.status(w, http.StatusBadRequest, "%v", err)
+		return
+	}
+	if s.tokens(w, r, body) {
+		return
+	}
+	at, ok := parse(r.URL.Path)
+	if !ok {
+		s.status(w, http.StatusNotFound, "there is no %s", r.URL.Path)
 		return
 	}
 	verb := map[string]string{http.MethodGet: "get", http.MethodPatch: "patch", http.MethodPost: "create", http.MethodDelete: "delete"}[r.Method]
@@ -189,11 +211,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if code := s.refuse[what]; code != 0 {
 		s.status(w, code, "the test refuses to %s", what)
-		return
-	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		s.status(w, http.StatusBadRequest, "%v", err)
 		return
 	}
 	switch {
