@@ -37,7 +37,7 @@ func echo(d *deputytest.Server) *deputy.Agent {
 		}}
 }
 
-func handler(t *testing.T, a *deputy.Agent) http.Handler {
+func handler(t testing.TB, a *deputy.Agent) http.Handler {
 	t.Helper()
 	h, err := a.Handler()
 	if err != nil {
