@@ -31,6 +31,7 @@ type peer struct {
 	old    string // a token of zhangsan's that expired a minute ago
 	wat    func(who string) string
 	user   func(who string) deputy.User
+	own    string // a token of zhangsan's own
 	// decide lets a person agree to what a link is about, or not.
 	decide func(who string, a authorization, agree bool)
 	said   []string // the transcript
@@ -55,7 +56,7 @@ func realPeer(t *testing.T) *peer {
 	must(t, json.Unmarshal([]byte(w.invoke("a", "{}", bearer).body), &got))
 	past := func() time.Time { return w.clock.now().Add(-16 * time.Minute) }
 	old := w.mint(w.tokens(past), name.Workload{Pool: name.DefaultPool, Name: "a"}, "zhangsan")
-	return &peer{t: t, url: w.url, self: "a", launch: trim(got.Launch), old: old, wat: func(who string) string { return w.wat("a", who) },
+	return &peer{t: t, url: w.url, self: "a", launch: trim(got.Launch), old: old, own: people["zhangsan"].accessToken(), wat: func(who string) string { return w.wat("a", who) },
 		user: func(who string) deputy.User { return deputy.User{Issuer: w.issuer(), Subject: w.subject[who]} },
 		decide: func(who string, a authorization, agree bool) {
 			p := people[who]
@@ -83,7 +84,7 @@ func fakePeer(t *testing.T) *peer {
 	d.Now = func() time.Time { return time.Now().Add(-16 * time.Minute) }
 	old := d.Mint(user("zhangsan")).Reveal()
 	d.Now = nil
-	return &peer{t: t, url: d.URL, self: "agent", launch: deputytest.LaunchToken, old: old, user: user, wat: func(who string) string { return d.Mint(user(who)).Reveal() },
+	return &peer{t: t, url: d.URL, self: "agent", launch: deputytest.LaunchToken, old: old, own: d.UserToken(user("zhangsan")).Reveal(), user: user, wat: func(who string) string { return d.Mint(user(who)).Reveal() },
 		decide: func(_ string, a authorization, agree bool) {
 			d.Step(a.ID, "redirected")
 			if !agree {
@@ -164,7 +165,7 @@ func shapeOf(key string, v any) string {
 	case map[string]any:
 		var members []string
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			if name != "fix" && name != "source" {
+			if name != "fix" && (name != "source" || v[name] == "userToken") {
 				members = append(members, name+" "+shapeOf(name, v[name]))
 			}
 		}
@@ -244,6 +245,8 @@ func (p *peer) onTheWire() {
 	user, err := json.Marshal(map[string]any{"user": map[string]string{"issuer": p.user("lisi").Issuer, "subject": p.user("lisi").Subject}})
 	must(p.t, err)
 	p.call("a token for a user", "POST", api+"/workload-tokens", p.launch, string(user))
+	p.call("a token for a user's token", "POST", api+"/workload-tokens", p.launch, `{"userToken":"`+p.own+`"}`)
+	p.call("a token for a token that is none", "POST", api+"/workload-tokens", p.launch, `{"userToken":"x"}`)
 	p.call("a token for half a user", "POST", api+"/workload-tokens", p.launch, `{"user":{"issuer":"x"}}`)
 }
 

@@ -50,6 +50,7 @@ type Server struct {
 	key      *ecdsa.PrivateKey
 	kid      string
 	wats     map[string]minted            // by token
+	users    map[string]minted            // by token of their own
 	held     map[holding]string           // access tokens
 	kept     map[string]map[string]string // credentials that need no user, by provider
 	renewing map[holding]bool             // whose tokens can be refreshed
@@ -63,7 +64,7 @@ type Server struct {
 	asked    func(deputy.Authorization)
 }
 
-// minted is what a workload access token is for.
+// minted is what a token is for.
 type minted struct {
 	user    deputy.User
 	expires time.Time
@@ -103,7 +104,7 @@ func (a *ask) reach(state, reason, message string) {
 // New returns a fake for whoever serves it at url.
 func New(url string) *Server {
 	s := &Server{
-		URL: url, mux: http.NewServeMux(), wats: map[string]minted{}, held: map[holding]string{},
+		URL: url, mux: http.NewServeMux(), wats: map[string]minted{}, users: map[string]minted{}, held: map[holding]string{},
 		asks: map[string]*ask{}, kept: map[string]map[string]string{}, renewing: map[holding]bool{}, others: map[string]http.Handler{}, calls: map[string]call{}, news: make(chan struct{}),
 	}
 	s.RotateKey()
@@ -215,6 +216,18 @@ func (s *Server) Mint(u deputy.User) deputy.Secret {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wats[token.Reveal()] = minted{u, expires}
+	return token
+}
+
+// UserToken returns a token of u's own, good for an hour: the bearer token with which
+// he comes to an agent whose client is Direct, and which that exchanges.
+func (s *Server) UserToken(u deputy.User) deputy.Secret {
+	now := s.now()
+	expires := now.Add(time.Hour).Truncate(time.Second)
+	token := s.Sign("at+jwt", map[string]any{"iss": u.Issuer, "aud": Workload, "sub": u.Subject, "iat": now.Unix(), "exp": expires.Unix(), "jti": rand.Text()})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users[token.Reveal()] = minted{u, expires}
 	return token
 }
 
