@@ -28,7 +28,7 @@ type commands struct {
 	Serve      serveCommand      `cmd:"" help:"Run the identity service, and with --ingress-listen the runtime."`
 	Demo       demoCommand       `cmd:"" help:"Start everything on this machine and show how it works."`
 	Dev        devCommand        `cmd:"" help:"Run Deputy for an agent that you are writing, on this machine."`
-	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu to try Deputy against."`
+	Sandbox    sandboxCommand    `cmd:"" help:"Run a small Feishu, GitHub, Google, Notion or Slack to try Deputy against."`
 	Init       initCommand       `cmd:"" help:"Write the files of a new agent."`
 	Config     configCommand     `cmd:"" help:"Show or change what an agent's agentkit.yaml says."`
 	Launch     launchCommand     `cmd:"" help:"Build and start an agent from its agentkit.yaml, or its next version."`

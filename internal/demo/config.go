@@ -21,6 +21,7 @@ type Config struct {
 	SandboxListen string // the Feishu sandbox; "" is 127.0.0.1:8083
 	Examples      string // directory of the examples; "" is the one of the module that the working directory is in
 	Executable    string // the deputy program; "" is the one that is running
+	Example       string // of [ExampleNames]; "" is the tutorial's own agent, with its chat application
 	Headless      bool   // play the users too, and check every step
 
 	Out io.Writer // what the demo tells; required

@@ -30,7 +30,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return errors.Join(err, remove())
 	}
-	d := &demo{Config: c, begin: time.Now()}
+	d := &demo{Config: c, began: time.Now()}
 	defer func() {
 		err = errors.Join(err, d.stop())
 		if err != nil && ctx.Err() == nil {
@@ -39,23 +39,41 @@ func Run(ctx context.Context, c Config) (err error) {
 		}
 		err = errors.Join(err, remove())
 	}()
-	w, err := d.start(ctx)
-	if err != nil {
+	show, err := d.begin(ctx)
+	if err != nil || c.Headless {
 		return err
 	}
-	if c.Headless {
-		return d.play(ctx, w)
-	}
-	d.welcome(w)
+	show()
 	err = d.wait(ctx)
 	d.printf("\nStopping …\n")
 	return err
 }
 
+// begin starts everything and, headless, plays. It returns what tells a person what
+// to do.
+func (d *demo) begin(ctx context.Context) (welcome func(), err error) {
+	if d.Example == "" || d.Example == agentDirectory {
+		w, err := d.start(ctx)
+		if err == nil && d.Headless {
+			err = d.play(ctx, w)
+		}
+		return func() { d.welcome(w) }, err
+	}
+	e, err := findExample(d.Example)
+	if err != nil {
+		return nil, err
+	}
+	w, err := d.startExample(ctx, e)
+	if err == nil && d.Headless {
+		err = d.playExample(ctx, w, e)
+	}
+	return func() { d.welcomeExample(w, e) }, err
+}
+
 // demo is a running demo.
 type demo struct {
 	Config
-	begin    time.Time
+	began    time.Time
 	state    *state
 	api      *apiclient.Client
 	operator secret.Text
@@ -68,7 +86,7 @@ func (d *demo) printf(format string, args ...any) {
 
 // told prints a phase.
 func (d *demo) told(format string, args ...any) {
-	d.printf("%6.1f s  %s\n", time.Since(d.begin).Seconds(), fmt.Sprintf(format, args...))
+	d.printf("%6.1f s  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
 // start starts and sets up everything, from the third party up to the chat.
@@ -81,7 +99,7 @@ func (d *demo) start(ctx context.Context) (w world, err error) {
 		return w, err
 	}
 	d.told("data is in %s", d.Data)
-	if err := d.startSandbox(ctx, u); err != nil {
+	if err := d.startParty(ctx, u, "feishu"); err != nil {
 		return w, err
 	}
 	if err := d.startDeputy(ctx, u); err != nil {
@@ -120,13 +138,14 @@ func (d *demo) run(ctx context.Context, name, health, dir string, command ...str
 	return c.ready(ctx, health)
 }
 
-func (d *demo) startSandbox(ctx context.Context, u urls) error {
+// startParty starts the sandbox of a third party.
+func (d *demo) startParty(ctx context.Context, u urls, party string) error {
 	secretFile := filepath.Join(d.Data, "sandbox", "app.secret")
 	if err := writePrivate(secretFile, []byte(d.state.AppSecret+"\n")); err != nil {
 		return err
 	}
-	d.told("starting the Feishu sandbox at %s …", u.sandbox)
-	return d.run(ctx, "sandbox", u.sandbox+"/healthz", d.Data, d.Executable, "sandbox", "--listen", d.SandboxListen,
+	d.told("starting the sandbox of %s at %s …", party, u.sandbox)
+	return d.run(ctx, "sandbox", u.sandbox+"/healthz", d.Data, d.Executable, "sandbox", "--party", party, "--listen", d.SandboxListen,
 		"--app-id", appID, "--app-secret-file", secretFile, "--redirect-uri", u.callback())
 }
 

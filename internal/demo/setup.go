@@ -3,18 +3,15 @@ package demo
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/deputy-id/deputy/internal/agent"
 	"github.com/deputy-id/deputy/internal/apiclient"
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/secret"
-	"github.com/deputy-id/deputy/internal/vendor"
 )
 
 // What the demo makes.
@@ -61,6 +58,7 @@ type world struct {
 	urls
 	issuer, discovery, clientID string
 	agent                       apiclient.Agent
+	talk                        string            // redirect URI of an example's own page
 	subjects                    map[string]string // user name → id, the subject in tokens
 	fresh                       bool              // the users were made in this run
 }
@@ -81,7 +79,7 @@ func (s *setup) run(ctx context.Context) (world, error) {
 	if err := s.provider(ctx); err != nil {
 		return w, err
 	}
-	w.agent, err = s.launch(ctx, w)
+	w.agent, err = s.launch(ctx, agentDirectory, ownValues(w))
 	return w, err
 }
 
@@ -166,6 +164,13 @@ func (s *setup) client(ctx context.Context) (id string, err error) {
 
 // provider points the credential provider at the sandbox.
 func (s *setup) provider(ctx context.Context) error {
+	settings := feishuSettings(s.urls.sandbox)
+	settings.ClientID = appID
+	return s.put(ctx, providerName, settings, secret.FromString(s.state.AppSecret))
+}
+
+// put creates a credential provider, or gives it other settings.
+func (s *setup) put(ctx context.Context, provider string, settings apiclient.ProviderSettings, own secret.Text) error {
 	pools, err := s.api.WorkloadPools(ctx)
 	if err != nil {
 		return err
@@ -173,65 +178,48 @@ func (s *setup) provider(ctx context.Context) error {
 	if !slices.ContainsFunc(pools, func(p apiclient.WorkloadPool) bool { return p.Name == workloadPool }) {
 		return fault.New(fault.Internal, "pool_missing", "the workload pool %q does not exist, and it always should", workloadPool)
 	}
-	settings := apiclient.ProviderSettings{
-		Vendor: "feishu", ClientID: appID, Scopes: providerScopes(),
-		Endpoints: vendor.Endpoints{
-			Authorization: s.urls.sandbox + "/open-apis/authen/v1/authorize",
-			Token:         s.urls.sandbox + "/open-apis/authen/v2/oauth/token",
-			UserInfo:      s.urls.sandbox + "/open-apis/authen/v1/user_info",
-			API:           s.urls.sandbox,
-		},
-	}
 	create := func() error {
-		_, err := s.api.CreateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
+		_, err := s.api.CreateProvider(ctx, workloadPool, provider, settings, own)
 		return err
 	}
-	if _, err = s.api.Provider(ctx, workloadPool, providerName); fault.Is(err, fault.NotFound) {
+	if _, err = s.api.Provider(ctx, workloadPool, provider); fault.Is(err, fault.NotFound) {
 		return create()
 	}
 	if err != nil {
 		return err
 	}
-	_, err = s.api.UpdateProvider(ctx, workloadPool, providerName, settings, secret.FromString(s.state.AppSecret))
+	_, err = s.api.UpdateProvider(ctx, workloadPool, provider, settings, own)
 	if err == nil || fault.As(err).Code != "provider_has_grants" {
 		return err
 	}
-	// The sandbox was at another port: it is another Feishu now.
-	if err := s.api.DeleteProvider(ctx, workloadPool, providerName); err != nil {
+	// The sandbox was at another port: it is another third party now.
+	if err := s.api.DeleteProvider(ctx, workloadPool, provider); err != nil {
 		return err
 	}
 	return create()
 }
 
-// launch deploys the sample agent and waits until it is ready.
-func (s *setup) launch(ctx context.Context, w world) (apiclient.Agent, error) {
-	directory := filepath.Join(s.examples, agentDirectory)
-	text, err := os.ReadFile(filepath.Join(directory, "agentkit.yaml"))
-	if err != nil {
-		return apiclient.Agent{}, fault.Wrap(err, fault.Invalid, "examples_missing", "the sample agent's definition cannot be read").WithSource("--examples")
-	}
-	definition, err := expand(text, w)
+// launch deploys an example, whose variables have these values, and waits until it
+// is ready.
+func (s *setup) launch(ctx context.Context, example string, values map[string]string) (apiclient.Agent, error) {
+	directory := filepath.Join(s.examples, example)
+	text, err := definition(directory, values)
 	if err != nil {
 		return apiclient.Agent{}, err
 	}
-	s.told("building the agent %s (the first time takes a while) …", agentName)
+	s.told("building the agent %s (the first time takes a while) …", example)
 	ctx, cancel := context.WithTimeout(ctx, launchTime)
 	defer cancel()
-	if a, err := s.api.LaunchAgent(ctx, workloadPool, directory, string(definition)); err != nil {
+	if a, err := s.api.LaunchAgent(ctx, workloadPool, directory, string(text)); err != nil {
 		return a, err
 	}
-	return s.api.AwaitAgent(ctx, workloadPool, agentName, func(a apiclient.Agent) { s.told("the agent is %s …", a.State) })
+	return s.api.AwaitAgent(ctx, workloadPool, example, func(a apiclient.Agent) { s.told("the agent is %s …", a.State) })
 }
 
-// expand fills the demo's own values in to the sample agent's definition: whose
-// users may talk to it, and where Feishu is. Nothing of the environment has a part.
-func expand(definition []byte, w world) ([]byte, error) {
-	values := map[string]string{"OAUTH2_ISSUER_URI": w.issuer, "OAUTH2_CLIENT_ID": w.clientID, "FEISHU_API_BASE": w.sandbox}
-	expanded, _, err := agent.Expand(definition, func(variable string) (string, bool) {
-		value, ok := values[variable]
-		return value, ok
-	})
-	return expanded, err
+// ownValues are the demo's own values in the sample agent's definition: whose users
+// may talk to it, and where Feishu is.
+func ownValues(w world) map[string]string {
+	return map[string]string{"OAUTH2_ISSUER_URI": w.issuer, "OAUTH2_CLIENT_ID": w.clientID, "FEISHU_API_BASE": w.sandbox}
 }
 
 // dotEnv is the chat application's settings file, in the tutorial's form.

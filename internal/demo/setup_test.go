@@ -136,15 +136,11 @@ func TestSetupTwice(t *testing.T) {
 	}
 }
 
-// TestExpand: the sample agent's own definition, with the demo's values, whatever
+// TestDefinition: the sample agent's own definition, with the demo's values, whatever
 // the environment has.
-func TestExpand(t *testing.T) {
+func TestDefinition(t *testing.T) {
 	t.Setenv("OAUTH2_ISSUER_URI", "https://elsewhere.example")
-	text, err := os.ReadFile(filepath.Join("..", "..", "examples", agentDirectory, "agentkit.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	expanded, err := expand(text, world{urls: urls{sandbox: "http://127.0.0.1:4"}, issuer: "http://localhost:1/userpool/people", clientID: "cli_1"})
+	expanded, err := definition(filepath.Join("..", "..", "examples", agentDirectory), ownValues(world{urls: urls{sandbox: "http://127.0.0.1:4"}, issuer: "http://localhost:1/userpool/people", clientID: "cli_1"}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/deputy-id/deputy/internal/fault"
 	"github.com/deputy-id/deputy/internal/freeport"
 	"github.com/deputy-id/deputy/internal/secret"
+	"github.com/deputy-id/deputy/internal/visitor"
 	deputy "github.com/deputy-id/deputy/sdk"
 )
 
@@ -183,6 +185,7 @@ func TestDay(t *testing.T) {
 		}
 		end()
 	}
+	d.logIn(t)
 	first := d.passwords(t)
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -201,6 +204,39 @@ func TestDay(t *testing.T) {
 	}
 	if !strings.Contains(d.screen.String(), first["alice"]) {
 		t.Error("nobody is told how to log in")
+	}
+}
+
+// logIn has alice log in on the agent's page.
+func (d *desk) logIn(t *testing.T) {
+	t.Helper()
+	browser, err := visitor.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := "http://" + d.IngressListen + "/agents/default/agent/"
+	at, err := browser.Get(t.Context(), page+"login", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		fields         []string
+		fill           url.Values
+		button, choice string
+	}{
+		{[]string{"username", "password"}, url.Values{"username": {"alice"}, "password": {d.passwords(t)["alice"]}}, "", ""},
+		{[]string{"decision"}, nil, "decision", "allow"},
+	} {
+		form, err := at.Find(step.fields...)
+		if err != nil {
+			t.Fatalf("%s: %v", at.URL, err)
+		}
+		if at, err = browser.Submit(t.Context(), at, form, step.fill, step.button, step.choice, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at.URL.String() != page || !strings.Contains(at.Body, "alice") {
+		t.Errorf("the login ends at %s:\n%s", at.URL, at.Body)
 	}
 }
 

@@ -6,8 +6,9 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/deputy-id/deputy/sandbox/party"
 )
 
 // command is the body of every POST below /sandbox/. Each command reads its own fields.
@@ -117,14 +118,5 @@ func fromLoopback(r *http.Request) bool {
 	if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
 		return false
 	}
-	return loopbackName(r.Host)
-}
-
-// loopbackName reports whether hostport names this machine.
-func loopbackName(hostport string) bool {
-	name, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		name = strings.Trim(hostport, "[]")
-	}
-	return name == "localhost" || net.ParseIP(name).IsLoopback()
+	return party.Loopback(r.Host)
 }

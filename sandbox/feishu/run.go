@@ -2,12 +2,11 @@ package feishu
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
+
+	"github.com/deputy-id/deputy/sandbox/party"
 )
 
 // RunConfig says what Run serves and where.
@@ -30,14 +29,8 @@ type RunConfig struct {
 	Ready func(net.Addr)
 }
 
-// shutdownGrace is how long requests may finish after the context ends.
-const shutdownGrace = 3 * time.Second
-
 // Run serves a Sandbox until ctx ends, and then returns nil.
 func Run(ctx context.Context, c RunConfig) error {
-	if !c.AllowRemote && !loopbackName(c.Listen) {
-		return fmt.Errorf("refusing to listen on %s: the sandbox prints passwords, so it stays on loopback", c.Listen)
-	}
 	if c.Users == nil {
 		c.Users = DefaultUsers()
 		if c.Documents == nil {
@@ -49,37 +42,8 @@ func Run(ctx context.Context, c RunConfig) error {
 	if err != nil {
 		return err
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", c.Listen)
-	if err != nil {
-		return err
-	}
-	server := &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      3 * maxLatency, // a token request may wait for two knobs
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
-	if c.Ready != nil {
-		c.Ready(listener.Addr())
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
-	defer cancel()
-	if err := server.Shutdown(grace); err != nil {
-		server.Close() // somebody waits out a latency knob: cut them off
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return party.Serve(ctx, party.Listening{
+		Address: c.Listen, AllowRemote: c.AllowRemote, Handler: s.Handler(), Logger: s.log, Ready: c.Ready,
+		WriteTimeout: 3 * maxLatency, // a token request may wait for two knobs
+	})
 }
