@@ -35,8 +35,14 @@ type Client struct {
 	URL string
 	// Workload is this agent's SPIFFE ID. Tokens minted for another workload are refused. Empty: not checked.
 	Workload string
-	// TokenFile is the launch file, from which [Client.WorkloadToken] proves what this process is.
+	// TokenFile is the launch file, from which [Client.WorkloadToken] proves what this process is. For a workload
+	// that Deputy did not launch it is the file in which Kubernetes projects a service account's token, or a SPIFFE
+	// helper keeps a JWT-SVID, whose audience is URL.
 	TokenFile string
+	// Direct is for an agent that no ingress of Deputy's stands before: [Client.Authenticate] exchanges the bearer
+	// token of a request, its user's or another agent's call token, and takes nothing else. Whose tokens count is a
+	// setting of the workload in Deputy.
+	Direct bool
 	// Unbound lets other processes use the launch file, too. If not, the launch is this process's once it has
 	// exchanged the file, and nobody else who reads the file can do anything with it.
 	Unbound bool
@@ -55,15 +61,16 @@ type Client struct {
 // FromEnvironment returns a client for the Deputy that launched this process,
 // from DEPUTY_URL, DEPUTY_WORKLOAD and DEPUTY_WORKLOAD_TOKEN_FILE. An agent of
 // several processes sets DEPUTY_WORKLOAD_BINDING to "off" in its runtime_envs; see
-// [Client.Unbound].
+// [Client.Unbound]. One that runs elsewhere, with all that set by whoever starts it,
+// sets DEPUTY_INGRESS to "off"; see [Client.Direct].
 func FromEnvironment() (*Client, error) {
-	c := &Client{Unbound: os.Getenv("DEPUTY_WORKLOAD_BINDING") == "off"}
+	c := &Client{Unbound: os.Getenv("DEPUTY_WORKLOAD_BINDING") == "off", Direct: os.Getenv("DEPUTY_INGRESS") == "off"}
 	for name, into := range map[string]*string{
 		"DEPUTY_URL": &c.URL, "DEPUTY_WORKLOAD": &c.Workload, "DEPUTY_WORKLOAD_TOKEN_FILE": &c.TokenFile,
 	} {
 		if *into = os.Getenv(name); *into == "" {
 			return nil, &Error{Code: "environment_incomplete", Message: name + " is not set",
-				Fix: "Deputy's runtime sets it when it launches an agent; launch this one from its agentkit.yaml"}
+				Fix: "Deputy's runtime sets it when it launches an agent from its agentkit.yaml; elsewhere, set it as docs/attestation.md says"}
 		}
 	}
 	return c, c.ready()
@@ -128,14 +135,36 @@ func (c *Client) Verify(ctx context.Context, token Secret) (Identity, error) {
 // Authenticate returns the workload access token of a request that came through
 // the ingress, and what it proves: for the routes of an agent that are not
 // [Agent]'s own, such as those of MCP, A2A or a WebSocket. No other header says
-// who is asking. The token is what a [Caller] acts with.
+// who is asking. The token is what a [Caller] acts with. With [Client.Direct] it is
+// the one that Deputy gives for the request's bearer token.
 func (c *Client) Authenticate(r *http.Request) (Secret, Identity, error) {
 	wat := NewSecret(r.Header.Get(headerToken))
-	if wat.Empty() {
+	switch {
+	case c.Direct:
+		var err error
+		if wat, err = c.trade(r); err != nil {
+			return Secret{}, Identity{}, err
+		}
+	case wat.Empty():
 		return Secret{}, Identity{}, refuse("token_missing", "the request has no workload access token; it did not come through the ingress")
 	}
 	who, err := c.Verify(r.Context(), wat)
 	return wat, who, err
+}
+
+// trade exchanges the bearer token of a request (RFC 6750, section 2.1). A request
+// without one must not get that far: Deputy would give a token for the workload.
+func (c *Client) trade(r *http.Request) (Secret, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	token = strings.TrimSpace(token)
+	switch {
+	case !strings.EqualFold(scheme, "Bearer") || token == "":
+		return Secret{}, refuse("token_missing", "the request has no bearer token")
+	case len(r.Header["Authorization"]) > 1 || len(token) > maxTokenSize:
+		return Secret{}, refuse("token_malformed", "the bearer token is none")
+	}
+	wat, _, err := c.WorkloadToken(r.Context(), NewSecret(token))
+	return wat, err
 }
 
 func (c *Client) fetchKeys(ctx context.Context) ([]byte, error) {
@@ -198,7 +227,7 @@ func (c *Client) WorkloadTokenFor(ctx context.Context, u User) (Secret, time.Tim
 func (c *Client) exchange(ctx context.Context, request exchange) (Secret, time.Time, error) {
 	if c.TokenFile == "" {
 		return Secret{}, time.Time{}, &Error{Code: "environment_incomplete", Message: "there is no launch file",
-			Fix: "Deputy's runtime names it in DEPUTY_WORKLOAD_TOKEN_FILE when it launches an agent"}
+			Fix: "Deputy's runtime names it in DEPUTY_WORKLOAD_TOKEN_FILE when it launches an agent; elsewhere, docs/attestation.md says what takes its place"}
 	}
 	f, err := os.Open(c.TokenFile)
 	if err != nil {
@@ -243,6 +272,9 @@ func (c *Client) call(ctx context.Context, method, path string, bearer Secret, i
 	var pause backoff
 	for attempt := 1; ; attempt++ {
 		err := c.attempt(ctx, method, path, bearer, body, out)
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err == nil || attempt == answerAttempts || !transient(err) || retryAfter(err) > maxPause {
 			return err
 		}
@@ -253,13 +285,10 @@ func (c *Client) call(ctx context.Context, method, path string, bearer Secret, i
 }
 
 func (c *Client) attempt(ctx context.Context, method, path string, bearer Secret, body []byte, out any) error {
-	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	resp, err := c.send(bounded, method, apiPrefix+path, bearer, body, "application/json")
+	resp, err := c.send(ctx, method, apiPrefix+path, bearer, body, "application/json")
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		return err
 	}
 	defer resp.Body.Close()
@@ -304,12 +333,12 @@ func (c *Client) send(ctx context.Context, method, path string, bearer Secret, b
 func problem(resp *http.Response) *Error {
 	e := &Error{Status: resp.StatusCode, Code: "unexpected_answer", RequestID: resp.Header.Get(headerRequest),
 		Message: fmt.Sprintf("Deputy answered %d", resp.StatusCode), RetryAfter: pauseOf(resp.Header)}
-	var p struct{ Title, Detail, Code, Fix, RequestID string }
+	var p struct{ Title, Detail, Code, Fix, Source, RequestID string }
 	b, err := readBounded(resp.Body, maxAnswerSize)
 	if err != nil || json.Unmarshal(b, &p) != nil || p.Code == "" {
 		return e
 	}
-	e.Code, e.Fix = p.Code, p.Fix
+	e.Code, e.Fix, e.Source = p.Code, p.Fix, p.Source
 	if p.RequestID != "" {
 		e.RequestID = p.RequestID
 	}
@@ -351,8 +380,11 @@ func transient(err error) bool {
 
 func decode(r io.Reader, into any) error {
 	b, err := readBounded(r, maxAnswerSize)
-	if err != nil {
-		return &Error{Code: "answer_malformed", Message: "Deputy's answer cannot be read", cause: err}
+	switch {
+	case errors.Is(err, errTooLarge):
+		return &Error{Code: "answer_malformed", Message: "Deputy's answer is too large", cause: err}
+	case err != nil: // a restart of Deputy, say: what is half an answer now may be a whole one in a moment
+		return &Error{Code: "deputy_unreachable", Message: "Deputy's answer broke off", Fix: "try again in a moment", cause: err}
 	}
 	if err := json.Unmarshal(b, into); err != nil {
 		return &Error{Code: "answer_malformed", Message: "Deputy's answer is not the JSON that was expected", cause: err}

@@ -24,6 +24,7 @@ type Error struct {
 	Code      string // stable, for programs: "provider_not_found"
 	Message   string // what happened
 	Fix       string // what to do about it; may be empty
+	Source    string // the field or setting that was wrong: "userToken"; may be empty
 	RequestID string // to find the request in Deputy's log; may be empty
 	// RetryAfter is how long Deputy, or the ingress before another agent, wants to be left alone. Short waits are
 	// waited by the SDK itself. 0: nothing was said.

@@ -15,7 +15,7 @@ import (
 func rawJSON(s string) json.RawMessage { return json.RawMessage(s) }
 
 // startAgent serves an agent on loopback and returns its address.
-func startAgent(t *testing.T, a *deputy.Agent) string {
+func startAgent(t testing.TB, a *deputy.Agent) string {
 	t.Helper()
 	a.Log = slog.New(slog.DiscardHandler)
 	srv := httptest.NewServer(handler(t, a))
@@ -24,7 +24,7 @@ func startAgent(t *testing.T, a *deputy.Agent) string {
 }
 
 // prompt sends a prompt and returns the whole stream.
-func prompt(t *testing.T, base string, wat deputy.Secret, text string) string {
+func prompt(t testing.TB, base string, wat deputy.Secret, text string) string {
 	body, _ := json.Marshal(map[string]string{"prompt": text})
 	req, err := http.NewRequestWithContext(t.Context(), "POST", base+"/invoke", strings.NewReader(string(body)))
 	if err != nil {

@@ -98,18 +98,34 @@ func (b *builtAgent) authenticate(r *http.Request) (Secret, Identity, error) {
 	return wat, who, err
 }
 
-// refuseCaller answers a request without a believable token. Not being able to
-// check one is a failure of ours, not of the caller.
+// refuseCaller answers a request without a believable token.
 func (b *builtAgent) refuseCaller(ctx context.Context, w http.ResponseWriter, id string, err error) {
 	b.log.WarnContext(ctx, "caller refused", "request", id, "error", err)
-	var e *Error
-	if !errors.As(err, &e) || !strings.HasPrefix(e.Code, "token_") {
-		writeError(w, &Error{Status: http.StatusServiceUnavailable, Code: "keys_unavailable",
-			Message: "the caller cannot be verified now, because Deputy's keys cannot be read"})
-		return
+	e := b.blame(err)
+	if e.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="deputy", error="invalid_token", error_description=%q`, e.Message))
 	}
-	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="deputy", error="invalid_token", error_description=%q`, e.Message))
-	writeError(w, &Error{Status: http.StatusUnauthorized, Code: e.Code, Message: e.Message})
+	writeError(w, e)
+}
+
+// blame returns what a caller is told who was not believed. Not being able to
+// check a token is a failure of ours, not of the caller; so is a proof of our own
+// that Deputy does not take.
+func (b *builtAgent) blame(err error) *Error {
+	var e *Error
+	switch {
+	case !errors.As(err, &e):
+	case e.Status == 0 && strings.HasPrefix(e.Code, "token_"):
+		return &Error{Status: http.StatusUnauthorized, Code: e.Code, Message: e.Message}
+	case e.Source == "userToken" && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
+		return &Error{Status: e.Status, Code: e.Code, Message: e.Message}
+	}
+	if b.deputy.Direct {
+		return &Error{Status: http.StatusServiceUnavailable, Code: "exchange_failed",
+			Message: "the caller cannot be verified now, because Deputy does not exchange his token"}
+	}
+	return &Error{Status: http.StatusServiceUnavailable, Code: "keys_unavailable",
+		Message: "the caller cannot be verified now, because Deputy's keys cannot be read"}
 }
 
 // readPrompt reads {"prompt":"…"}. Other members are left alone: clients send

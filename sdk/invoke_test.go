@@ -37,7 +37,7 @@ func echo(d *deputytest.Server) *deputy.Agent {
 		}}
 }
 
-func handler(t *testing.T, a *deputy.Agent) http.Handler {
+func handler(t testing.TB, a *deputy.Agent) http.Handler {
 	t.Helper()
 	h, err := a.Handler()
 	if err != nil {
@@ -264,8 +264,11 @@ func TestWorkloadToken(t *testing.T) {
 	if id, err := exchange(""); err != nil || id.Workload != deputytest.Workload || id.User != (deputy.User{}) {
 		t.Errorf("%+v, %v", id, err)
 	}
-	if id, err := exchange("u_alice"); err != nil || id.User.Subject != "u_alice" {
+	if id, err := exchange(d.UserToken(alice).Reveal()); err != nil || id.User != alice {
 		t.Errorf("%+v, %v", id, err)
+	}
+	if _, err := exchange("nonsense"); !errors.As(err, &e) || e.Code != "token_malformed" || e.Source != "userToken" {
+		t.Errorf("for a token that is none: %#v", err)
 	}
 }
 

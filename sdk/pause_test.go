@@ -120,7 +120,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte(`{"status":`))
-		}, "answer_malformed", 0},
+		}, "deputy_unreachable", 10 * time.Second},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://evil.test/", http.StatusTemporaryRedirect)
 		}, "unexpected_answer", 0},
@@ -131,7 +131,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 			_, _ = w.Write([]byte(`{"status":`))
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
-		}, "answer_malformed", 20 * time.Second},
+		}, "deputy_unreachable", 20 * time.Second},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -63,8 +63,8 @@ func (c *Client) Wait(ctx context.Context, wat Secret, a Authorization) error {
 
 // Follow is [Client.Wait] that tells of each state that a comes to, the final one
 // included: the user is at the third party, the code is being redeemed. States
-// that pass while Deputy cannot be reached are left out. tell is called by the
-// goroutine that called Follow.
+// that pass while Deputy cannot be reached, or between two long polls after that,
+// are left out. tell is called by the goroutine that called Follow.
 func (c *Client) Follow(ctx context.Context, wat Secret, a Authorization, tell func(Authorization)) error {
 	if err := c.ready(); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (w *waiter) tell(a Authorization) {
 
 func (w *waiter) run(ctx context.Context) (Authorization, error) {
 	var pause backoff
-	for failures := 0; ; {
+	for failures, garbled := 0, 0; ; {
 		began := w.client.Now()
 		a, err := w.ask(ctx, w.wat, w.path, w.tell)
 		switch {
@@ -133,11 +133,16 @@ func (w *waiter) run(ctx context.Context) (Authorization, error) {
 		case err == nil || errors.Is(err, io.EOF):
 			// The connection ended in good order, before the authorization did. Ask again at
 			// once if it had lasted; a peer that hangs up immediately is not asked in a tight loop.
-			failures = 0
+			failures, garbled = 0, 0
 			if w.client.Now().Sub(began) >= time.Second {
 				pause = backoff{}
 				continue
 			}
+		case malformed(err):
+			if garbled++; garbled == answerAttempts {
+				return Authorization{}, err
+			}
+			w.ask = w.client.poll
 		case !transient(err):
 			return Authorization{}, err
 		default:
@@ -149,6 +154,14 @@ func (w *waiter) run(ctx context.Context) (Authorization, error) {
 			return Authorization{}, err
 		}
 	}
+}
+
+// malformed reports whether err is an answer that does not come from Deputy as it
+// was sent. The page of a proxy, in place of a Deputy that restarts, does not make
+// a consent come to nothing; one that stays does.
+func malformed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == "answer_malformed"
 }
 
 // watch reads the event stream of an authorization until a final state, and
@@ -206,7 +219,7 @@ func lost(ctx context.Context, err error) error {
 		return err
 	}
 	// The cause is in words only: it may be the watchdog's own cancellation, which is not the caller's.
-	return &Error{Code: "deputy_unreachable", Message: "the connection to Deputy was lost", cause: errors.New("stream: " + err.Error())}
+	return &Error{Code: "deputy_unreachable", Message: "the connection to Deputy was lost", cause: errors.New(err.Error())}
 }
 
 // alive lets every byte that arrives put off the watchdog.
@@ -236,7 +249,7 @@ func (c *Client) poll(ctx context.Context, wat Secret, path string, tell func(Au
 		return Authorization{}, ctx.Err()
 	}
 	if err != nil {
-		return Authorization{}, &Error{Code: "deputy_unreachable", Message: "Deputy does not answer", cause: errors.New("poll: " + err.Error())}
+		return Authorization{}, lost(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -244,7 +257,7 @@ func (c *Client) poll(ctx context.Context, wat Secret, path string, tell func(Au
 	}
 	var a Authorization
 	if err := decode(resp.Body, &a); err != nil {
-		return a, err
+		return a, lost(ctx, err)
 	}
 	tell(a)
 	return a, nil

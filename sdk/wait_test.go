@@ -59,6 +59,29 @@ func TestWaitOnBadRoads(t *testing.T) {
 			}
 			return isEvents(r)
 		}, 0, true},
+		"events that are garbled": {func(_ int, w http.ResponseWriter, r *http.Request) bool {
+			if isEvents(r) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				fmt.Fprint(w, "event: state\ndata: {\"state\":\"pen\n\n")
+			}
+			return isEvents(r)
+		}, 0, true},
+		"polls that are cut in the middle": {func(n int, w http.ResponseWriter, r *http.Request) bool {
+			if !isEvents(r) && n%2 == 0 {
+				w.Header().Set("Content-Length", "100")
+				fmt.Fprint(w, `{"state":`)
+			}
+			if isEvents(r) {
+				http.NotFound(w, r)
+			}
+			return isEvents(r) || n%2 == 0
+		}, 5 * time.Second, true},
+		"a page about maintenance now and then": {func(n int, w http.ResponseWriter, _ *http.Request) bool {
+			if n%4 != 0 {
+				fmt.Fprint(w, "<h1>Back soon</h1>")
+			}
+			return n%4 != 0
+		}, 15 * time.Second, true},
 		"a stream that falls silent": {func(n int, w http.ResponseWriter, r *http.Request) bool {
 			if isEvents(r) && n == 1 {
 				w.Header().Set("Content-Type", "text/event-stream")

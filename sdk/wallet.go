@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,7 +30,7 @@ type wallet struct {
 
 // heldToken is a credential in use. turn is a lock that can be waited for with a
 // context: whoever holds it may be waiting for the user, and the others then get
-// the same answer instead of a second link.
+// the same answer, be it a refusal, instead of a second link.
 type heldToken struct {
 	turn  chan struct{}
 	token AccessToken
@@ -38,12 +39,26 @@ type heldToken struct {
 	// only the user can help.
 	refused Secret
 	force   bool // ask the user, whatever Deputy has
+	// failures counts how often nothing came of asking; failure is the last of them.
+	failures atomic.Int64
+	failure  error
 }
 
-// hold returns the held token of a credential, locked.
-func (w *wallet) hold(ctx context.Context, cred Credential) (*heldToken, error) {
+// fail notes the answer for those who wait for it. Who gave up himself, or whose
+// time was over, has none for the others.
+func (h *heldToken) fail(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		h.failure = err
+		h.failures.Add(1)
+	}
+	return err
+}
+
+// hold returns the held token of a credential, locked, and how many failures there
+// were before the wait for it.
+func (w *wallet) hold(ctx context.Context, cred Credential) (h *heldToken, failures int64, err error) {
 	w.mu.Lock()
-	h := w.held[cred.key()]
+	h = w.held[cred.key()]
 	if h == nil {
 		if w.held == nil {
 			w.held = map[string]*heldToken{}
@@ -52,11 +67,12 @@ func (w *wallet) hold(ctx context.Context, cred Credential) (*heldToken, error) 
 		w.held[cred.key()] = h
 	}
 	w.mu.Unlock()
+	failures = h.failures.Load()
 	select {
 	case h.turn <- struct{}{}:
-		return h, nil
+		return h, failures, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	}
 }
 
@@ -64,7 +80,7 @@ func (h *heldToken) release() { <-h.turn }
 
 // with lets do change what is held of a credential.
 func (w *wallet) with(ctx context.Context, cred Credential, do func(*heldToken) error) error {
-	h, err := w.hold(ctx, cred)
+	h, _, err := w.hold(ctx, cred)
 	if err != nil {
 		return err
 	}
@@ -80,20 +96,23 @@ func (w *wallet) good(h *heldToken) bool {
 
 // token implements holder.
 func (w *wallet) token(ctx context.Context, cred Credential, callID string) (AccessToken, error) {
-	h, err := w.hold(ctx, cred)
+	h, failures, err := w.hold(ctx, cred)
 	if err != nil {
 		return AccessToken{}, err
 	}
 	defer h.release()
-	if w.good(h) {
+	switch {
+	case w.good(h):
 		return h.token, nil
+	case h.failures.Load() > failures:
+		return AccessToken{}, h.failure
 	}
 	got, err := w.ask(ctx, cred, callID, h.force, h.refused)
 	if err == nil && got.Value.equal(h.refused) {
 		got, err = w.ask(ctx, cred, callID, true, Secret{})
 	}
 	if err != nil {
-		return AccessToken{}, err
+		return AccessToken{}, h.fail(ctx, err)
 	}
 	h.token, h.since, h.refused, h.force = got, w.deputy.Now(), Secret{}, false
 	return got, nil
@@ -101,17 +120,20 @@ func (w *wallet) token(ctx context.Context, cred Credential, callID string) (Acc
 
 // renew implements holder.
 func (w *wallet) renew(ctx context.Context, cred Credential, callID string, refused AccessToken) (AccessToken, error) {
-	h, err := w.hold(ctx, cred)
+	h, failures, err := w.hold(ctx, cred)
 	if err != nil {
 		return AccessToken{}, err
 	}
 	defer h.release()
-	if !h.token.Value.Empty() && !h.token.Value.equal(refused.Value) {
-		return h.token, nil // another request was here first
+	switch { // another request was here first
+	case !h.token.Value.Empty() && !h.token.Value.equal(refused.Value):
+		return h.token, nil
+	case h.failures.Load() > failures:
+		return AccessToken{}, h.failure
 	}
 	got, err := w.ask(ctx, cred, callID, false, refused.Value)
 	if err != nil {
-		return AccessToken{}, err
+		return AccessToken{}, h.fail(ctx, err)
 	}
 	h.token, h.since = got, w.deputy.Now()
 	return got, nil

@@ -77,13 +77,13 @@ type Token struct {
 func (e *Exchange) Token(ctx context.Context, proof attest.Proof, r Request) (Token, error) {
 	w := proof.Workload
 	detail := map[string]string{"proof": proof.Method, "proofId": name.Clip(proof.ID, 200), "for": r.way()}
-	c, client, err := name.Caller{Kind: name.Agent, Workload: w}, "", error(nil)
 	if proof.Method == attest.MethodLaunch {
-		err = e.Binder.Bind(ctx, attest.Launch{ID: proof.ID, Workload: w}, r.Binding)
+		if err := e.Binder.Bind(ctx, attest.Launch{ID: proof.ID, Workload: w}, r.Binding); err != nil {
+			c := name.Caller{Kind: name.Agent, Workload: w}
+			return Token{For: c}, e.settle(ctx, c, ActionIssue, w, detail, secret.Text{}, err)
+		}
 	}
-	if err == nil {
-		c, client, err = e.caller(ctx, w, r)
-	}
+	c, client, err := e.caller(ctx, w, r)
 	if client != "" {
 		detail["client"] = name.Clip(client, 100)
 	}
@@ -91,7 +91,20 @@ func (e *Exchange) Token(ctx context.Context, proof attest.Proof, r Request) (To
 	if err == nil {
 		made.Token, made.Expires, err = e.Tokens.Mint(ctx, w, c.User, c.Chain)
 	}
-	return made, e.settle(ctx, c, ActionIssue, w, detail, made.Token, err)
+	return made, e.settle(ctx, c, ActionIssue, w, detail, made.Token, r.about(err))
+}
+
+// about says of a refusal that the user's token is its reason, if it is: the proof
+// is a token, too, and whoever sent both has to know which one was refused.
+func (r Request) about(err error) error {
+	f := fault.As(err)
+	switch {
+	case err == nil, r.UserToken.Empty(), f.Source != "", f.Code == workload.CodeGone:
+		return err
+	case f.Kind == fault.Unauthenticated, f.Kind == fault.Forbidden:
+		return f.WithSource("userToken")
+	}
+	return err
 }
 
 // way names the way in which a token is asked for.

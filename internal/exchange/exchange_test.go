@@ -197,12 +197,16 @@ func TestTokensThatAreNotGiven(t *testing.T) {
 		"where nobody's tokens are taken": {front, exchange.Request{UserToken: w.token(nil)}, "user_tokens_not_taken", name.User{}},
 		"a call for somebody else":        {front, exchange.Request{UserToken: w.call(byFront, doc)}, "token_audience", name.User{}},
 		"a call from another pool":        {doc, exchange.Request{UserToken: from(far)}, "caller_not_allowed", zhang},
+		"a disabled workload's user":      {mail, exchange.Request{UserToken: w.token(nil)}, "user_tokens_not_taken", name.User{}},
 		"a disabled workload":             {mail, exchange.Request{}, "workload_gone", name.User{}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			made, err := w.Token(t.Context(), proof(c.who), c.request)
 			if !fault.HasCode(err, c.code) || !made.Token.Empty() {
 				t.Fatalf("%v, want %s", err, c.code)
+			}
+			if about := fault.As(err).Source; (about == "userToken") != (!c.request.UserToken.Empty() && c.request.User.IsZero()) {
+				t.Errorf("it is said to be about %q", about)
 			}
 			e := w.last()
 			if e.Outcome != audit.Refused || e.Reason != c.code || e.Caller.Workload != c.who || e.Caller.User != c.user {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/deputy-id/deputy/internal/name"
 	deputy "github.com/deputy-id/deputy/sdk"
 	"github.com/deputy-id/deputy/sdk/deputytest"
 )
@@ -27,8 +28,10 @@ type peer struct {
 	url    string
 	launch string // launch token
 	self   string // the agent's name
+	old    string // a token of zhangsan's that expired a minute ago
 	wat    func(who string) string
 	user   func(who string) deputy.User
+	own    string // a token of zhangsan's own
 	// decide lets a person agree to what a link is about, or not.
 	decide func(who string, a authorization, agree bool)
 	said   []string // the transcript
@@ -51,7 +54,9 @@ func realPeer(t *testing.T) *peer {
 	bearer := http.Header{"Authorization": {"Bearer " + people["zhangsan"].accessToken()}}
 	var got seen
 	must(t, json.Unmarshal([]byte(w.invoke("a", "{}", bearer).body), &got))
-	return &peer{t: t, url: w.url, self: "a", launch: trim(got.Launch), wat: func(who string) string { return w.wat("a", who) },
+	past := func() time.Time { return w.clock.now().Add(-16 * time.Minute) }
+	old := w.mint(w.tokens(past), name.Workload{Pool: name.DefaultPool, Name: "a"}, "zhangsan")
+	return &peer{t: t, url: w.url, self: "a", launch: trim(got.Launch), old: old, own: people["zhangsan"].accessToken(), wat: func(who string) string { return w.wat("a", who) },
 		user: func(who string) deputy.User { return deputy.User{Issuer: w.issuer(), Subject: w.subject[who]} },
 		decide: func(who string, a authorization, agree bool) {
 			p := people[who]
@@ -76,7 +81,10 @@ func fakePeer(t *testing.T) *peer {
 		}
 		return deputy.User{Issuer: d.URL + "/userpool/people", Subject: "usr_" + who}
 	}
-	return &peer{t: t, url: d.URL, self: "agent", launch: deputytest.LaunchToken, user: user, wat: func(who string) string { return d.Mint(user(who)).Reveal() },
+	d.Now = func() time.Time { return time.Now().Add(-16 * time.Minute) }
+	old := d.Mint(user("zhangsan")).Reveal()
+	d.Now = nil
+	return &peer{t: t, url: d.URL, self: "agent", launch: deputytest.LaunchToken, old: old, own: d.UserToken(user("zhangsan")).Reveal(), user: user, wat: func(who string) string { return d.Mint(user(who)).Reveal() },
 		decide: func(_ string, a authorization, agree bool) {
 			d.Step(a.ID, "redirected")
 			if !agree {
@@ -157,7 +165,7 @@ func shapeOf(key string, v any) string {
 	case map[string]any:
 		var members []string
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			if name != "fix" && name != "source" {
+			if name != "fix" && (name != "source" || v[name] == "userToken") {
 				members = append(members, name+" "+shapeOf(name, v[name]))
 			}
 		}
@@ -237,6 +245,8 @@ func (p *peer) onTheWire() {
 	user, err := json.Marshal(map[string]any{"user": map[string]string{"issuer": p.user("lisi").Issuer, "subject": p.user("lisi").Subject}})
 	must(p.t, err)
 	p.call("a token for a user", "POST", api+"/workload-tokens", p.launch, string(user))
+	p.call("a token for a user's token", "POST", api+"/workload-tokens", p.launch, `{"userToken":"`+p.own+`"}`)
+	p.call("a token for a token that is none", "POST", api+"/workload-tokens", p.launch, `{"userToken":"x"}`)
 	p.call("a token for half a user", "POST", api+"/workload-tokens", p.launch, `{"user":{"issuer":"x"}}`)
 }
 
@@ -247,6 +257,7 @@ func (p *peer) refusals() {
 	p.call("without a token", "POST", credentials, "", `{}`)
 	p.call("with a token that is none", "POST", credentials, "nonsense", `{}`)
 	p.call("with a token of another's", "POST", credentials, zhangsan[:len(zhangsan)-4]+"AAAA", `{}`)
+	p.call("with a token that expired", "POST", credentials, p.old, `{}`)
 	p.call("with a launch token", "POST", credentials, p.launch, `{}`)
 	p.call("a launch token that is none", "POST", "/api/v1/workload-tokens", "nonsense", `{}`)
 	p.call("no launch token", "POST", "/api/v1/workload-tokens", "", `{}`)

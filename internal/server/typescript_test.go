@@ -1,9 +1,16 @@
 package server_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -22,13 +29,13 @@ func typescript(t *testing.T) string {
 	return dir
 }
 
-// npm runs an npm script of the SDK.
-func npm(t *testing.T, dir, script string) {
+// command runs a command there.
+func command(t *testing.T, dir string, name string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "npm", "run", "--silent", script)
+	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "NO_PROXY=*", "no_proxy=*")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm run %s: %v\n%s", script, err, out)
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 	}
 }
 
@@ -36,7 +43,8 @@ func npm(t *testing.T, dir, script string) {
 // example that is written with it.
 func TestTypeScript(t *testing.T) {
 	sdk := typescript(t)
-	npm(t, sdk, "test")
+	command(t, sdk, "npm", "run", "--silent", "test")
+	packed(t, sdk)
 
 	w := newWorld(t, nil)
 	dir := t.TempDir()
@@ -48,4 +56,67 @@ func TestTypeScript(t *testing.T) {
 	w.deploy("typescript-agent", dir, "agent.mjs", map[string]string{"FEISHU_API_BASE": w.party.URL, "FEISHU_CREDENTIAL_PROVIDER": "feishu_oauth"})
 
 	w.consentInBetween("typescript-agent")
+}
+
+// packed packs the SDK as for the registry, and uses it from an empty folder: by
+// the compiler and by Node, through what the package exports and nothing else.
+func packed(t *testing.T, sdk string) {
+	t.Helper()
+	dir := t.TempDir()
+	command(t, sdk, "npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", dir)
+	tarballs, err := filepath.Glob(filepath.Join(dir, "deputy-id-sdk-*.tgz"))
+	if err != nil || len(tarballs) != 1 {
+		t.Fatalf("%q, %v", tarballs, err)
+	}
+	has := map[string]bool{}
+	for _, name := range filesOf(t, tarballs[0]) {
+		has[name] = true
+		if folder, _, _ := strings.Cut(strings.TrimPrefix(name, "package/"), "/"); !slices.Contains([]string{"dist", "src", "README.md", "LICENSE", "package.json"}, folder) {
+			t.Errorf("the package has %s", name)
+		}
+	}
+	for _, name := range []string{"dist/index.js", "dist/index.d.ts", "dist/testing.js", "dist/testing.d.ts", "src/index.ts", "LICENSE"} {
+		if !has["package/"+name] {
+			t.Errorf("the package lacks %s", name)
+		}
+	}
+
+	ours, err := os.ReadFile("../../LICENSE")
+	must(t, err)
+	if theirs, err := os.ReadFile(filepath.Join(sdk, "LICENSE")); err != nil || !bytes.Equal(ours, theirs) {
+		t.Errorf("the package has another license: %v", err)
+	}
+
+	must(t, os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"type":"module","private":true}`), 0o600))
+	command(t, dir, "npm", "install", "--silent", "--offline", "--no-audit", "--no-fund", tarballs[0])
+	const program = `import { Agent, oauth2, type Turn } from "@deputy-id/sdk";
+import { FakeDeputy } from "@deputy-id/sdk/testing";
+
+const deputy = await FakeDeputy.start();
+new Agent({ name: "x", deputy: deputy.client(), respond: (turn: Turn) => turn.say(oauth2("calendar").provider) }).handler();
+await deputy.close();
+`
+	must(t, os.WriteFile(filepath.Join(dir, "program.ts"), []byte(program), 0o600))
+	tools := filepath.Join(sdk, "node_modules")
+	command(t, dir, filepath.Join(tools, ".bin", "tsc"), "--strict", "--target", "es2022", "--module", "nodenext", "--typeRoots", filepath.Join(tools, "@types"), "--types", "node", "program.ts")
+	command(t, dir, "node", "program.js")
+}
+
+// filesOf lists what a package holds.
+func filesOf(t *testing.T, tarball string) []string {
+	t.Helper()
+	f, err := os.Open(tarball)
+	must(t, err)
+	defer f.Close()
+	plain, err := gzip.NewReader(f)
+	must(t, err)
+	var names []string
+	for files := tar.NewReader(plain); ; {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return names
+		}
+		must(t, err)
+		names = append(names, header.Name)
+	}
 }

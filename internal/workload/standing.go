@@ -30,9 +30,12 @@ type Standings interface {
 	Standing(ctx context.Context, w name.Workload, u name.User) (since time.Time, err error)
 }
 
+// CodeGone is the code of [Gone].
+const CodeGone = "workload_gone"
+
 // Gone is the fault for a token of a workload that is deleted or disabled.
 func Gone(w name.Workload) error {
-	return fault.New(fault.Unauthenticated, "workload_gone", "the workload %s is deleted or disabled", w).WithFix("ask whoever operates Deputy")
+	return fault.New(fault.Unauthenticated, CodeGone, "the workload %s is deleted or disabled", w).WithFix("ask whoever operates Deputy")
 }
 
 // UserGone is the fault for a token for a user who is deleted or disabled.

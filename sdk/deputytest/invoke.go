@@ -37,7 +37,11 @@ func (s *Server) Invoke(a *deputy.Agent, u deputy.User, prompt string) (Answer, 
 		return Answer{}, err
 	}
 	r := httptest.NewRequest("POST", "/invoke", strings.NewReader(string(body)))
-	r.Header.Set("WorkloadAccessToken", s.Mint(u).Reveal())
+	if own.Deputy.Direct {
+		r.Header.Set("Authorization", "Bearer "+s.UserToken(u).Reveal())
+	} else {
+		r.Header.Set("WorkloadAccessToken", s.Mint(u).Reveal())
+	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	if w.Code != 200 {

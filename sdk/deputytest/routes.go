@@ -75,12 +75,15 @@ func (s *Server) workloadToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var u deputy.User
-	if in.UserToken != "" {
-		u = deputy.User{Issuer: s.URL + "/userpool/test", Subject: in.UserToken} // the fake's user tokens are their subjects
-	}
-	if in.User != nil {
-		if u = *in.User; u.Issuer == "" || u.Subject == "" {
-			refuse(w, http.StatusBadRequest, "user_invalid", "the user has no issuer or no subject", "")
+	switch {
+	case in.User != nil && (in.User.Issuer == "" || in.User.Subject == ""):
+		refuse(w, http.StatusBadRequest, "user_invalid", "the user has no issuer or no subject", "")
+		return
+	case in.User != nil:
+		u = *in.User
+	case in.UserToken != "":
+		var ok bool
+		if u, ok = s.proven(w, in.UserToken); !ok {
 			return
 		}
 	}
@@ -91,6 +94,26 @@ func (s *Server) workloadToken(w http.ResponseWriter, r *http.Request) {
 		made["user"] = map[string]string{"issuer": u.Issuer, "subject": u.Subject}
 	}
 	answer(w, http.StatusOK, made)
+}
+
+// proven returns whom one of [Server.UserToken] proves; of any other it has
+// answered that it proves nothing.
+func (s *Server) proven(w http.ResponseWriter, token string) (deputy.User, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user, ok := s.users[token]
+	code := "token_signature"
+	switch {
+	case ok && s.now().Before(user.expires):
+		return user.user, true
+	case ok:
+		code = "token_expired"
+	case strings.Count(token, ".") != 2:
+		code = "token_malformed"
+	}
+	challenge(w, code)
+	problem(w, http.StatusUnauthorized, map[string]any{"code": code, "detail": "the user's token is not valid", "source": "userToken"})
+	return deputy.User{}, false
 }
 
 var agentName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
@@ -324,9 +347,11 @@ func (s *Server) caller(w http.ResponseWriter, r *http.Request) (deputy.User, bo
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, ok := s.wats[token]
-	switch {
+	switch wat, ok := s.wats[token]; {
+	case ok && s.now().Before(wat.expires):
+		return wat.user, true
 	case ok:
+		refuseToken(w, "token_expired", "the token expired at "+wat.expires.UTC().Format(time.RFC3339), "get a fresh one")
 	case strings.HasPrefix(token, LaunchToken):
 		refuseToken(w, "token_type", "this is a launch token, and not a workload access token", "")
 	case strings.Count(token, ".") != 2:
@@ -334,7 +359,7 @@ func (s *Server) caller(w http.ResponseWriter, r *http.Request) (deputy.User, bo
 	default:
 		refuseToken(w, "token_signature", "the token is not valid", "")
 	}
-	return u, ok
+	return deputy.User{}, false
 }
 
 // bearer returns the request's bearer token; without one it has answered.
@@ -348,8 +373,12 @@ func bearer(w http.ResponseWriter, r *http.Request) (string, bool) {
 }
 
 func refuseToken(w http.ResponseWriter, code, detail, fix string) {
-	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="deputy", error="invalid_token", error_description=%q`, code))
+	challenge(w, code)
 	refuse(w, http.StatusUnauthorized, code, detail, fix)
+}
+
+func challenge(w http.ResponseWriter, code string) {
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="deputy", error="invalid_token", error_description=%q`, code))
 }
 
 // read decodes a body as strictly as Deputy does.
@@ -388,11 +417,14 @@ func answer(w http.ResponseWriter, status int, v any) {
 }
 
 func refuse(w http.ResponseWriter, status int, code, detail, fix string) {
+	problem(w, status, map[string]any{"code": code, "detail": detail, "fix": fix})
+}
+
+// problem answers with p, and with what every problem has.
+func problem(w http.ResponseWriter, status int, p map[string]any) {
+	p["type"], p["title"], p["status"], p["requestId"] = fmt.Sprintf("urn:deputy:error:%v", p["code"]), http.StatusText(status), status, "req_test"
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{ // the client went away
-		"type": "urn:deputy:error:" + code, "title": http.StatusText(status), "status": status,
-		"detail": detail, "code": code, "fix": fix, "requestId": "req_test",
-	})
+	_ = json.NewEncoder(w).Encode(p) // the client went away
 }

@@ -49,7 +49,8 @@ type Server struct {
 	mu       sync.Mutex
 	key      *ecdsa.PrivateKey
 	kid      string
-	wats     map[string]deputy.User       // by token
+	wats     map[string]minted            // by token
+	users    map[string]minted            // by token of their own
 	held     map[holding]string           // access tokens
 	kept     map[string]map[string]string // credentials that need no user, by provider
 	renewing map[holding]bool             // whose tokens can be refreshed
@@ -61,6 +62,12 @@ type Server struct {
 	log      []string
 	fail     func(*http.Request) int
 	asked    func(deputy.Authorization)
+}
+
+// minted is what a token is for.
+type minted struct {
+	user    deputy.User
+	expires time.Time
 }
 
 // call is what a call token is for.
@@ -97,7 +104,7 @@ func (a *ask) reach(state, reason, message string) {
 // New returns a fake for whoever serves it at url.
 func New(url string) *Server {
 	s := &Server{
-		URL: url, mux: http.NewServeMux(), wats: map[string]deputy.User{}, held: map[holding]string{},
+		URL: url, mux: http.NewServeMux(), wats: map[string]minted{}, users: map[string]minted{}, held: map[holding]string{},
 		asks: map[string]*ask{}, kept: map[string]map[string]string{}, renewing: map[holding]bool{}, others: map[string]http.Handler{}, calls: map[string]call{}, news: make(chan struct{}),
 	}
 	s.RotateKey()
@@ -193,11 +200,12 @@ func (s *Server) RotateKey() {
 }
 
 // Mint returns a workload access token with which the agent acts for u; for the
-// zero user, the agent's own.
+// zero user, the agent's own. It is good for 15 minutes.
 func (s *Server) Mint(u deputy.User) deputy.Secret {
 	now := s.now()
+	expires := now.Add(15 * time.Minute).Truncate(time.Second)
 	claims := map[string]any{
-		"iss": s.URL, "aud": s.URL, "sub": Workload, "iat": now.Unix(), "exp": now.Add(15 * time.Minute).Unix(), "jti": rand.Text(),
+		"iss": s.URL, "aud": s.URL, "sub": Workload, "iat": now.Unix(), "exp": expires.Unix(), "jti": rand.Text(),
 	}
 	if u != (deputy.User{}) {
 		claims["sub"] = u.Subject
@@ -207,7 +215,19 @@ func (s *Server) Mint(u deputy.User) deputy.Secret {
 	token := s.Sign("wat+jwt", claims)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wats[token.Reveal()] = u
+	s.wats[token.Reveal()] = minted{u, expires}
+	return token
+}
+
+// UserToken returns a token of u's own, good for an hour: the bearer token with which
+// he comes to an agent whose client is Direct, and which that exchanges.
+func (s *Server) UserToken(u deputy.User) deputy.Secret {
+	now := s.now()
+	expires := now.Add(time.Hour).Truncate(time.Second)
+	token := s.Sign("at+jwt", map[string]any{"iss": u.Issuer, "aud": Workload, "sub": u.Subject, "iat": now.Unix(), "exp": expires.Unix(), "jti": rand.Text()})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users[token.Reveal()] = minted{u, expires}
 	return token
 }
 

@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 
 import { Client } from "./client.js";
 import { DeputyError, errorCode, errorWords } from "./errors.js";
-import type { User } from "./jwt.js";
-import { Secret } from "./secret.js";
+import type { Identity, User } from "./jwt.js";
+import type { Secret } from "./secret.js";
 import { Stream } from "./stream.js";
 import { anySignal } from "./time.js";
 import type { Tool } from "./tool.js";
@@ -133,8 +133,7 @@ export class Agent {
     response.on("error", leave);
     const signal = anySignal(gone.signal, stop, AbortSignal.timeout(this.#maxTurn));
     try {
-      const wat = new Secret(header(request, "workloadaccesstoken"));
-      const who = await this.#authenticate(response, requestId, wat);
+      const who = await this.#authenticate(request, response, requestId, signal);
       if (!who) return;
       const prompt = await this.#readPrompt(request, response, requestId);
       if (prompt === undefined) return;
@@ -143,7 +142,7 @@ export class Agent {
       const stream = new Stream(response, this.#name, this.#world.deputy.now, leave);
       stream.begin();
       try {
-        await this.#respond(new Turn(this.#world, wat, stream, prompt, session, who.chain, requestId, signal));
+        await this.#respond(new Turn(this.#world, who.token, stream, prompt, session, who.chain, requestId, signal));
         signal.throwIfAborted(); // an answer that was cut off is not finished
         stream.finish();
       } catch (error) {
@@ -157,25 +156,41 @@ export class Agent {
     }
   }
 
-  /** Returns the user and who called for him, or answers a request without a believable token. Not being able to check one is a failure of ours, not of the caller. */
-  async #authenticate(response: ServerResponse, requestId: string, wat: Secret): Promise<{ user: User; chain: string[] } | undefined> {
+  /** Returns who is asking, or answers a request without a believable token. */
+  async #authenticate(
+    request: IncomingMessage,
+    response: ServerResponse,
+    requestId: string,
+    signal: AbortSignal,
+  ): Promise<(Identity & { user: User; token: Secret }) | undefined> {
     try {
-      if (wat.empty) {
-        throw new DeputyError({ code: "token_missing", message: "the request has no workload access token; it did not come through the ingress" });
-      }
-      const { user, chain } = await this.#world.deputy.verify(wat);
+      const caller = await this.#world.deputy.authenticate(request, { requestId, signal });
+      const { user } = caller;
       if (!user) throw new DeputyError({ code: "token_without_user", message: "the workload access token acts for nobody" });
-      return { user, chain };
+      return { ...caller, user };
     } catch (error) {
       this.#world.log("warn", "caller refused", { request: requestId, error: String(error) });
-      if (!(error instanceof DeputyError) || !error.code.startsWith("token_")) {
-        refuse(response, 503, "keys_unavailable", "the caller cannot be verified now, because Deputy's keys cannot be read");
-        return undefined;
+      const [status, code, message] = this.#blame(error);
+      if (status === 401) {
+        response.setHeader("www-authenticate", `Bearer realm="deputy", error="invalid_token", error_description="${message.replaceAll(/["\\]/g, "")}"`);
       }
-      response.setHeader("www-authenticate", `Bearer realm="deputy", error="invalid_token", error_description="${error.reason.replaceAll(/["\\]/g, "")}"`);
-      refuse(response, 401, error.code, error.reason);
+      refuse(response, status, code, message);
       return undefined;
     }
+  }
+
+  /**
+   * What a caller is told who was not believed. Not being able to check a token is a
+   * failure of ours, not of the caller; so is a proof of our own that Deputy does not
+   * take.
+   */
+  #blame(error: unknown): [status: number, code: string, message: string] {
+    if (error instanceof DeputyError) {
+      if (error.status === 0 && error.code.startsWith("token_")) return [401, error.code, error.reason];
+      if (error.source === "userToken" && (error.status === 401 || error.status === 403)) return [error.status, error.code, error.reason];
+    }
+    if (this.#world.deputy.direct) return [503, "exchange_failed", "the caller cannot be verified now, because Deputy does not exchange his token"];
+    return [503, "keys_unavailable", "the caller cannot be verified now, because Deputy's keys cannot be read"];
   }
 
   /** Reads {"prompt":"…"}, or answers that it cannot. Other members are left alone: clients send some of their own. */
@@ -239,6 +254,7 @@ function header(request: IncomingMessage, name: string): string {
 const errorTypes: Record<number, string> = {
   400: "BadRequest",
   401: "Unauthorized",
+  403: "Forbidden",
   404: "NotFound",
   413: "PayloadTooLarge",
   503: "ServiceUnavailable",

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
 
 import { readAuthorization, type Authorization } from "./authorization.js";
 import type { Credential } from "./credential.js";
@@ -19,13 +20,23 @@ export interface ClientOptions {
   url: string;
   /** This agent's SPIFFE ID. Tokens minted for another workload are refused. Left out: not checked. */
   workload?: string | undefined;
-  /** The launch file, from which {@link Client.workloadToken} proves what this process is. */
+  /**
+   * The launch file, from which {@link Client.workloadToken} proves what this process is. For a workload that Deputy
+   * did not launch it is the file in which Kubernetes projects a service account's token, or a SPIFFE helper keeps a
+   * JWT-SVID, whose audience is url.
+   */
   tokenFile?: string | undefined;
   /**
    * Lets other processes use the launch file, too. If not, the launch is this process's once it has exchanged the
    * file, and nobody else who reads the file can do anything with it.
    */
   unbound?: boolean | undefined;
+  /**
+   * For an agent that no ingress of Deputy's stands before: {@link Client.authenticate} exchanges the bearer token of
+   * a request, its user's or another agent's call token, and takes nothing else. Whose tokens count is a setting of
+   * the workload in Deputy.
+   */
+  direct?: boolean | undefined;
   /** Carries the requests to Deputy. */
   fetch?: typeof globalThis.fetch | undefined;
   /** The clock, in milliseconds. */
@@ -93,6 +104,8 @@ export interface Keys {
  */
 export class Client {
   readonly workload: string | undefined;
+  /** Whether no ingress stands before this agent; see {@link ClientOptions.direct}. */
+  readonly direct: boolean;
   readonly now: () => number;
   readonly #tokenFile: string | undefined;
   readonly #unbound: boolean;
@@ -103,6 +116,7 @@ export class Client {
 
   constructor(options: ClientOptions) {
     this.workload = options.workload;
+    this.direct = options.direct ?? false;
     this.now = options.now ?? Date.now;
     this.#tokenFile = options.tokenFile;
     this.#unbound = options.unbound ?? false;
@@ -115,19 +129,21 @@ export class Client {
   /**
    * A client for the Deputy that launched this process, from DEPUTY_URL, DEPUTY_WORKLOAD and
    * DEPUTY_WORKLOAD_TOKEN_FILE. An agent of several processes sets DEPUTY_WORKLOAD_BINDING to "off" in its
-   * runtime_envs; see {@link ClientOptions.unbound}.
+   * runtime_envs; see {@link ClientOptions.unbound}. One that runs elsewhere, with all that set by whoever starts
+   * it, sets DEPUTY_INGRESS to "off"; see {@link ClientOptions.direct}.
    */
   static fromEnvironment(env: NodeJS.ProcessEnv = process.env): Client {
     const need = (name: string): string => {
       const value = env[name];
       if (!value) {
-        const fix = "Deputy's runtime sets it when it launches an agent; launch this one from its agentkit.yaml";
+        const fix = "Deputy's runtime sets it when it launches an agent from its agentkit.yaml; elsewhere, set it as docs/attestation.md says";
         throw new DeputyError({ code: "environment_incomplete", message: `${name} is not set`, fix });
       }
       return value;
     };
     const unbound = env["DEPUTY_WORKLOAD_BINDING"] === "off";
-    return new Client({ url: need("DEPUTY_URL"), workload: need("DEPUTY_WORKLOAD"), tokenFile: need("DEPUTY_WORKLOAD_TOKEN_FILE"), unbound });
+    const direct = env["DEPUTY_INGRESS"] === "off";
+    return new Client({ url: need("DEPUTY_URL"), workload: need("DEPUTY_WORKLOAD"), tokenFile: need("DEPUTY_WORKLOAD_TOKEN_FILE"), unbound, direct });
   }
 
   /**
@@ -145,6 +161,30 @@ export class Client {
       throw new DeputyError({ code: "token_workload", message: "the token was minted for another workload" });
     }
     return id;
+  }
+
+  /**
+   * Returns who sent a request, and the token to act for him with: the one that came
+   * through the ingress or, with {@link ClientOptions.direct}, the one that Deputy
+   * gives for the request's bearer token. For the routes of an agent that are not
+   * {@link Agent}'s own. No other header says who is asking.
+   */
+  async authenticate(request: IncomingMessage, options: CallOptions = {}): Promise<Identity & { token: Secret }> {
+    const given = request.headers["workloadaccesstoken"];
+    const token = this.direct ? await this.#trade(request, options) : new Secret(typeof given === "string" ? given : "");
+    if (token.empty) {
+      throw new DeputyError({ code: "token_missing", message: "the request has no workload access token; it did not come through the ingress" });
+    }
+    return { ...(await this.verify(token)), token };
+  }
+
+  /** Exchanges a request's bearer token (RFC 6750, section 2.1). Without one, Deputy would give a token for the workload. */
+  async #trade(request: IncomingMessage, options: CallOptions): Promise<Secret> {
+    const given = request.headersDistinct["authorization"] ?? [];
+    const bearer = /^bearer +([^ ]+) *$/i.exec(given[0] ?? "")?.[1];
+    if (!bearer) throw new DeputyError({ code: "token_missing", message: "the request has no bearer token" });
+    if (given.length > 1 || bearer.length > maxTokenSize) throw new DeputyError({ code: "token_malformed", message: "the bearer token is none" });
+    return (await this.workloadToken(new Secret(bearer), options)).token;
   }
 
   /**
@@ -276,7 +316,7 @@ export class Client {
   async #launchToken(): Promise<Secret> {
     const unreadable = (message: string): DeputyError => new DeputyError({ code: "launch_file_unreadable", message });
     if (!this.#tokenFile) {
-      const fix = "Deputy's runtime names it in DEPUTY_WORKLOAD_TOKEN_FILE when it launches an agent";
+      const fix = "Deputy's runtime names it in DEPUTY_WORKLOAD_TOKEN_FILE when it launches an agent; elsewhere, docs/attestation.md says what takes its place";
       throw new DeputyError({ code: "environment_incomplete", message: "there is no launch file", fix });
     }
     let content: string;

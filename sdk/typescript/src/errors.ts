@@ -10,8 +10,12 @@ export interface Refusal {
   fix?: string | undefined;
   /** HTTP status; 0 when the refusal is not from the network. */
   status?: number | undefined;
+  /** The field or setting that was wrong: "userToken". */
+  source?: string | undefined;
   /** To find the request in Deputy's log. */
   requestId?: string | undefined;
+  /** How long Deputy wants to be left alone, in milliseconds. Short waits are waited by the SDK itself. */
+  retryAfter?: number | undefined;
   /** What caused it. It must hold no secret. */
   cause?: unknown;
 }
@@ -26,10 +30,12 @@ export class DeputyError extends Error {
   readonly reason: string;
   readonly fix: string;
   readonly status: number;
+  readonly source: string;
   readonly requestId: string;
+  readonly retryAfter: number;
 
   constructor(refusal: Refusal) {
-    const { code, message, fix = "", status = 0, requestId = "" } = refusal;
+    const { code, message, fix = "", status = 0, source = "", requestId = "", retryAfter = 0 } = refusal;
     super(
       `deputy: ${message}${fix && `; ${fix}`} (${code}${requestId && `, request ${requestId}`})`,
       refusal.cause === undefined ? undefined : { cause: refusal.cause },
@@ -38,7 +44,9 @@ export class DeputyError extends Error {
     this.reason = message;
     this.fix = fix;
     this.status = status;
+    this.source = source;
     this.requestId = requestId;
+    this.retryAfter = retryAfter;
   }
 }
 

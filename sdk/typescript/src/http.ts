@@ -5,7 +5,9 @@ import { anySignal, Backoff, type Sleep } from "./time.js";
 const maxAnswerSize = 1 << 20;
 /** Of a request that Deputy answers at once, in milliseconds. */
 const answerTimeout = 20_000;
-const attempts = 4;
+export const attempts = 4;
+/** How long Deputy may make a request wait by Retry-After, in milliseconds; a longer wait is the caller's decision. */
+export const maxPause = 10_000;
 
 /** One request to Deputy. */
 export interface Request {
@@ -42,13 +44,14 @@ export class Wire {
   async call(request: Request): Promise<unknown> {
     const pause = new Backoff(this.sleep);
     for (let attempt = 1; ; attempt++) {
+      let said = 0;
       try {
         return await this.once(request, answerTimeout);
       } catch (error) {
         request.signal?.throwIfAborted();
-        if (attempt === attempts || !isTransient(error)) throw error;
+        if (attempt === attempts || !isTransient(error) || (said = retryAfter(error)) > maxPause) throw error;
       }
-      await pause.wait(request.signal);
+      await pause.wait(request.signal, said);
     }
   }
 
@@ -105,21 +108,36 @@ export function isTransient(error: unknown): boolean {
   return error.status === 0 ? error.code === "deputy_unreachable" : [429, 502, 503, 504].includes(error.status);
 }
 
+/** What an error says about when to come back, in milliseconds. */
+export function retryAfter(error: unknown): number {
+  return error instanceof DeputyError ? error.retryAfter : 0;
+}
+
+/** Reads Retry-After (RFC 9110, section 10.2.3); a time counts from the answer's own Date, for the clocks may differ. */
+function pauseOf(headers: Headers): number {
+  const said = headers.get("retry-after") ?? "";
+  if (/^\d{1,9}$/.test(said)) return Number(said) * 1_000;
+  const pause = Date.parse(said) - Date.parse(headers.get("date") ?? "");
+  return /^[A-Z]/.test(said) && pause > 0 ? pause : 0;
+}
+
 /** Reads an application/problem+json answer (RFC 9457). */
 export async function problem(response: Response): Promise<DeputyError> {
   const status = response.status;
   const requestId = response.headers.get("x-request-id") ?? "";
+  const retryAfter = pauseOf(response.headers);
   try {
     const p = JSON.parse(new TextDecoder().decode(await readBounded(response))) as Record<string, unknown>;
     const text = (key: string): string => (typeof p[key] === "string" ? p[key] : "");
     if (text("code")) {
       const message = text("detail") || text("title");
-      return new DeputyError({ status, code: text("code"), message, fix: text("fix"), requestId: text("requestId") || requestId });
+      const source = text("source");
+      return new DeputyError({ status, code: text("code"), message, fix: text("fix"), source, requestId: text("requestId") || requestId, retryAfter });
     }
   } catch {
     // Then it is somebody else's answer, of which the status says enough.
   }
-  return new DeputyError({ status, code: "unexpected_answer", message: `Deputy answered ${status}`, requestId });
+  return new DeputyError({ status, code: "unexpected_answer", message: `Deputy answered ${status}`, requestId, retryAfter });
 }
 
 async function readBounded(response: Response): Promise<Uint8Array> {

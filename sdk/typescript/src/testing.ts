@@ -47,6 +47,8 @@ export class FakeDeputy {
   #sequence = 0;
   readonly #server: Server;
   readonly #users = new Map<string, User | undefined>();
+  /** By a token of their own. */
+  readonly #people = new Map<string, User>();
   readonly #held = new Map<string, string>();
   readonly #kept = new Map<string, Record<string, string>>();
   readonly #renewing = new Set<string>();
@@ -82,7 +84,7 @@ export class FakeDeputy {
   }
 
   /** A client of it that is the agent {@link workload}. Between two attempts it does not wait. */
-  client(options: { tokenFile?: string; sleep?: Sleep } = {}): Client {
+  client(options: { tokenFile?: string; sleep?: Sleep; direct?: boolean } = {}): Client {
     return new Client({ url: this.url, workload, now: () => this.now(), sleep: async (_, signal) => signal?.throwIfAborted(), ...options });
   }
 
@@ -104,6 +106,14 @@ export class FakeDeputy {
     }
     const token = this.sign("wat+jwt", claims);
     this.#users.set(token.reveal(), user);
+    return token;
+  }
+
+  /** A token of a user's own: the bearer token with which he comes to an agent whose client is direct, and which that exchanges. */
+  userToken(user: User): Secret {
+    const now = Math.floor(this.now() / 1000);
+    const token = this.sign("at+jwt", { iss: user.issuer, aud: workload, sub: user.subject, iat: now, exp: now + 3600, jti: randomUUID() });
+    this.#people.set(token.reveal(), user);
     return token;
   }
 
@@ -200,10 +210,10 @@ export class FakeDeputy {
     const [, , , kind, name = "", events] = url.pathname.split("/").map(decodeURIComponent);
     if (url.pathname === "/.well-known/jwks.json") return json(response, { keys: [this.#jwk] });
     if (`${method} ${url.pathname}` === "POST /api/v1/workload-tokens") {
-      if (bearer !== launchToken) return problem(response, 401, "token_signature", "the launch token is not valid");
+      if (bearer !== launchToken) return problem(response, 401, "proof_unknown", "the launch token is not valid");
       const { userToken, user: named } = await body(request);
-      // The fake's user tokens are their subjects.
-      const user = typeof userToken === "string" ? { issuer: `${this.url}/userpool/test`, subject: userToken } : (named as User | undefined);
+      const user = typeof userToken === "string" ? this.#people.get(userToken) : (named as User | undefined);
+      if (userToken !== undefined && !user) return problem(response, 401, "token_signature", "the user's token is not valid", "", "userToken");
       return json(response, { token: this.mint(user).reveal(), expiresAt: new Date(this.now() + 900_000), workload });
     }
     if (url.pathname.startsWith("/agents/")) return this.#callAgent(request, response, bearer);
@@ -302,7 +312,7 @@ function json(response: ServerResponse, value: unknown): void {
   response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
 }
 
-function problem(response: ServerResponse, status: number, code: string, detail: string, fix = ""): void {
+function problem(response: ServerResponse, status: number, code: string, detail: string, fix = "", source = ""): void {
   response.writeHead(status, { "content-type": "application/problem+json" });
-  response.end(JSON.stringify({ type: `urn:deputy:error:${code}`, title: "refused", status, detail, code, fix, requestId: "req_test" }));
+  response.end(JSON.stringify({ type: `urn:deputy:error:${code}`, title: "refused", status, detail, code, fix, source, requestId: "req_test" }));
 }

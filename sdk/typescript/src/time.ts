@@ -29,10 +29,11 @@ export class Backoff {
     this.#next = 200;
   }
 
-  async wait(signal: AbortSignal | undefined): Promise<void> {
+  /** Waits, and not less than Deputy said, in milliseconds. */
+  async wait(signal: AbortSignal | undefined, atLeast = 0): Promise<void> {
     const full = this.#next;
     this.#next = Math.min(full * 2, 5_000);
-    await this.sleep(full * (0.5 + Math.random() / 2), signal);
+    await this.sleep(Math.max(full / 2, atLeast) + (Math.random() * full) / 2, signal);
   }
 }
 

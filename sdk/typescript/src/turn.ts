@@ -33,6 +33,9 @@ interface HeldToken {
   refused: Secret;
   /** Ask the user, whatever Deputy has. */
   force: boolean;
+  /** How often nothing came of asking; failure is the last of them. */
+  failures: number;
+  failure: unknown;
 }
 
 /** One prompt and the answer to it. */
@@ -155,22 +158,37 @@ export class Turn {
 
   #holder(callId: string): Holder {
     return {
-      token: (credential) =>
-        this.#hold(credential, async (h) => {
-          if (h.token && (!h.token.expires || this.world.deputy.now() + nearlyStale < h.token.expires.getTime())) return h.token;
+      token: (credential) => {
+        const good = (token: AccessToken): boolean => !token.expires || this.world.deputy.now() + nearlyStale < token.expires.getTime();
+        return this.#get(credential, good, async (h) => {
           let got = await this.#ask(credential, callId, h.force, h.refused);
           if (got.value.equals(h.refused)) got = await this.#ask(credential, callId, true, noSecret);
-          h.token = got;
           h.refused = noSecret;
           h.force = false;
           return got;
-        }),
-      renew: (credential, refused) =>
-        this.#hold(credential, async (h) => {
-          if (h.token && !h.token.value.equals(refused.value)) return h.token; // another request of this turn was here first
-          return (h.token = await this.#ask(credential, callId, false, refused.value));
-        }),
+        });
+      },
+      renew: (credential, refused) => {
+        const another = (token: AccessToken): boolean => !token.value.equals(refused.value); // another request of this turn was here first
+        return this.#get(credential, another, () => this.#ask(credential, callId, false, refused.value));
+      },
     };
+  }
+
+  /** Returns what is held, if it is good, and what ask gets otherwise; those who waited for that get the same answer, be it a refusal. */
+  #get(credential: Credential, good: (token: AccessToken) => boolean, ask: (held: HeldToken) => Promise<AccessToken>): Promise<AccessToken> {
+    const before = this.#held.get(credential.key)?.failures ?? 0;
+    return this.#hold(credential, async (h) => {
+      if (h.token && good(h.token)) return h.token;
+      if (h.failures > before) throw h.failure;
+      try {
+        return (h.token = await ask(h));
+      } catch (error) {
+        h.failures++;
+        h.failure = error;
+        throw error;
+      }
+    });
   }
 
   /**
@@ -181,7 +199,7 @@ export class Turn {
   #hold<T>(credential: Credential, use: (held: HeldToken) => T | Promise<T>): Promise<T> {
     let held = this.#held.get(credential.key);
     if (!held) {
-      held = { queue: Promise.resolve(), token: undefined, refused: noSecret, force: false };
+      held = { queue: Promise.resolve(), token: undefined, refused: noSecret, force: false, failures: 0, failure: undefined };
       this.#held.set(credential.key, held);
     }
     const mine = held;

@@ -1,6 +1,6 @@
 import { isFinal, readAuthorization, type Authorization } from "./authorization.js";
 import { AuthorizationFailed, DeputyError } from "./errors.js";
-import { isTransient, problem, unreachable, type Wire } from "./http.js";
+import { attempts, isTransient, maxPause, problem, retryAfter, unreachable, type Wire } from "./http.js";
 import type { Secret } from "./secret.js";
 import { readEvents } from "./sse.js";
 import { anySignal, Backoff, type Sleep } from "./time.js";
@@ -46,24 +46,32 @@ export class Waiter {
 
   async #run(signal: AbortSignal): Promise<Authorization> {
     const pause = new Backoff(this.sleep);
-    for (let failures = 0; ; ) {
+    for (let failures = 0, garbled = 0; ; ) {
       const began = this.now();
+      let said = 0;
       try {
         const last = this.#stream ? await this.#watch(signal) : await this.#poll(signal);
         if (last) return last;
         // The connection ended in good order, before the authorization did. It is asked again at once if it had
         // lasted; a peer that hangs up immediately is not asked in a tight loop.
-        failures = 0;
+        failures = garbled = 0;
         if (this.now() - began >= 1_000) {
           pause.reset();
           continue;
         }
       } catch (error) {
         signal.throwIfAborted();
-        if (!isTransient(error)) throw error;
-        if (++failures === 2) this.#stream = false; // something on the way may not like streams
+        if (isMalformed(error)) {
+          if (++garbled === attempts) throw error;
+          this.#stream = false;
+        } else if (!isTransient(error)) {
+          throw error;
+        } else if (++failures === 2) {
+          this.#stream = false; // something on the way may not like streams
+        }
+        said = Math.min(retryAfter(error), maxPause);
       }
-      await pause.wait(signal);
+      await pause.wait(signal, said);
     }
   }
 
@@ -120,6 +128,15 @@ export class Waiter {
   get #path(): string {
     return `/api/v1/authorizations/${encodeURIComponent(this.authorization.id)}`;
   }
+}
+
+/**
+ * Whether an answer does not come from Deputy as it was sent. The page of a proxy,
+ * in place of a Deputy that restarts, does not make a consent come to nothing; one
+ * that stays does.
+ */
+function isMalformed(error: unknown): boolean {
+  return error instanceof DeputyError && error.code === "answer_malformed";
 }
 
 /** Passes chunks on, and tells of each. */

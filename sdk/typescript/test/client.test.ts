@@ -55,7 +55,7 @@ test("the launch file becomes a workload access token", async () => {
   await assert.rejects(client.workloadToken(), { code: "launch_file_unreadable" });
   await writeFile(tokenFile, `${launchToken}\n`);
   assert.equal((await client.verify((await client.workloadToken()).token)).user, undefined);
-  assert.equal((await client.verify((await client.workloadToken(new Secret("alice"))).token)).user?.subject, "alice");
+  assert.deepEqual((await client.verify((await client.workloadToken(deputy.userToken(alice))).token)).user, alice);
   assert.equal((await client.verify((await client.workloadTokenFor({ issuer: "https://login.example", subject: "bob" })).token)).user?.subject, "bob");
   await assert.rejects(deputy.client().workloadToken(), { code: "environment_incomplete" });
   assert.throws(() => Client.fromEnvironment({ DEPUTY_URL: "http://x" }), { code: "environment_incomplete" });
