@@ -94,6 +94,9 @@ func (s serveCommand) Run(ctx context.Context, o output) error {
 	if s.Database != "" {
 		c.Database = secret.FromString(s.Database)
 	}
+	if err := s.agents(&c); err != nil {
+		return err
+	}
 	if err := s.root(&c); err != nil {
 		return err
 	}

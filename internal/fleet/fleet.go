@@ -59,8 +59,11 @@ type Config struct {
 	// agents get both in their environment.
 	URL, TrustDomain string
 	Dir              string // launch files, in a directory per agent
-	Log              *slog.Logger
-	Now              func() time.Time // nil means time.Now
+	// Group returns the group that may read an agent's launch file, for agents with
+	// users of their own; 0 stands for Deputy's user alone. It may be nil.
+	Group func(name.Workload) (int, error)
+	Log   *slog.Logger
+	Now   func() time.Time // nil means time.Now
 
 	StartTimeout time.Duration // until an agent must be healthy; 30 s
 	DrainTimeout time.Duration // until a replaced version is stopped although requests to it are not answered; 5 min

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ type launchFile struct {
 	fleet  *Fleet
 	launch attest.Launch
 	path   string
+	group  int // that may read it; 0: none
 	stop   context.CancelFunc
 	done   chan struct{}
 }
@@ -55,9 +57,13 @@ func (f *Fleet) newLaunchFile(life context.Context, launch attest.Launch) (*laun
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "launch_file", "the launch file's directory cannot be made").WithFix("check rights and space of the data directory")
 	}
+	group, err := f.admit(dir, launch.Workload)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &launchFile{fleet: f, launch: launch, path: f.takePath(dir), stop: cancel, done: make(chan struct{})}
-	err := f.config.Register.Begin(life, launch, f.config.Now().Add(f.config.TokenLife))
+	l := &launchFile{fleet: f, launch: launch, path: f.takePath(dir), group: group, stop: cancel, done: make(chan struct{})}
+	err = f.config.Register.Begin(life, launch, f.config.Now().Add(f.config.TokenLife))
 	var expires time.Time
 	if err == nil {
 		if expires, err = l.write(); err != nil {
@@ -72,6 +78,21 @@ func (f *Fleet) newLaunchFile(life context.Context, launch attest.Launch) (*laun
 	f.setLive(launch.ID, true)
 	go l.keepFresh(ctx, expires)
 	return l, nil
+}
+
+// admit lets an agent's own group into its directory of launch files, if it has one.
+func (f *Fleet) admit(dir string, w name.Workload) (group int, err error) {
+	if f.config.Group == nil {
+		return 0, nil
+	}
+	if group, err = f.config.Group(w); err != nil || group == 0 {
+		return 0, err
+	}
+	err = errors.Join(os.Chmod(f.config.Dir, 0o711), os.Chmod(filepath.Dir(dir), 0o711), os.Lchown(dir, -1, group), os.Chmod(dir, 0o750)) //nolint:gosec // Agents come through here.
+	if err != nil {
+		return 0, fault.Wrap(err, fault.Unavailable, "launch_file", "the launch file's directory cannot be given to the agent")
+	}
+	return group, nil
 }
 
 // keepFresh replaces the token at two fifths of its life, so that a reader always
@@ -130,7 +151,7 @@ func (l *launchFile) write() (expires time.Time, err error) {
 	defer token.Clear()
 	line := append(append([]byte(nil), token.Reveal()...), '\n')
 	defer clear(line)
-	if err := spool.Replace(l.path, line); err != nil {
+	if err := spool.ReplaceFor(l.path, line, l.group); err != nil {
 		return time.Time{}, fault.Wrap(err, fault.Unavailable, "launch_file", "the launch file cannot be written").WithFix("check rights and space of the data directory")
 	}
 	return expires, nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/deputy-id/deputy/internal/fault"
+	"github.com/deputy-id/deputy/internal/fleet/process"
 	"github.com/deputy-id/deputy/internal/ingress"
 	"github.com/deputy-id/deputy/internal/name"
 	"github.com/deputy-id/deputy/internal/oauth"
@@ -39,7 +40,11 @@ type Config struct {
 	IngressLimits     ingress.Limits
 	Driver            string     // what agents run on: process or kubernetes; "" for process
 	Kubernetes        Kubernetes // if it is kubernetes
-	Attach            *Attach    // an agent that is started by its developer, with process; nil: none is
+	AgentDir          string     // of agents as processes: their files, and their launch files; "" for Data
+	AgentUsers        process.Users
+	AgentLimits       process.Limits
+	AgentCgroup       string  // that agents' control groups are made in; "" if there are no limits
+	Attach            *Attach // an agent that is started by its developer, with process; nil: none is
 	// DrainTime is how long requests at the ingress may go on when Deputy is told to end; 0 for 8 s.
 	DrainTime     time.Duration
 	AllowOutbound []string // private addresses that may be reached; see package outbound

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/deputy-id/deputy/internal/agent"
@@ -44,6 +46,9 @@ func (c *Config) completeDriver() error {
 	if c.Driver == "" {
 		c.Driver = onProcesses
 	}
+	if err := c.completeAgentDir(); err != nil {
+		return err
+	}
 	k := c.Kubernetes
 	invalid := func(flag, format string, args ...any) *fault.Error {
 		return fault.New(fault.Invalid, "driver_invalid", format, args...).WithSource(flag)
@@ -79,6 +84,39 @@ func (c *Config) completeDriver() error {
 	return nil
 }
 
+// completeAgentDir checks where agents' files are. Agents with users of their own
+// must be able to get there, and the data directory lets nobody in.
+func (c *Config) completeAgentDir() error {
+	if c.AgentDir == "" {
+		c.AgentDir = c.Data
+	}
+	dir, err := filepath.Abs(c.AgentDir)
+	if err != nil {
+		return fault.Wrap(err, fault.Invalid, "agent_dir", "the directory of agents has no absolute path").WithSource("--agent-dir")
+	}
+	c.AgentDir = dir
+	if c.AgentUsers == (process.Users{}) {
+		return nil
+	}
+	if inside, err := filepath.Rel(c.Data, dir); err == nil && inside != ".." && !strings.HasPrefix(inside, "../") {
+		return fault.New(fault.Invalid, "agent_dir", "agents with users of their own cannot enter the data directory").WithSource("--agent-dir").
+			WithFix("name a directory outside of %s, such as /var/lib/deputy-agents", c.Data)
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // Agents come through here.
+		return fault.Wrap(err, fault.Invalid, "agent_dir", "the directory %s cannot be made", dir).WithSource("--agent-dir")
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if err != nil || info.Mode().Perm()&0o001 == 0 {
+			return fault.Wrap(err, fault.Invalid, "agent_dir", "agents with users of their own cannot pass %s", at).WithSource("--agent-dir").
+				WithFix("chmod o+x %s, or name another directory", at)
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+}
+
 // Attach is an agent that its developer starts himself; see package attached.
 type Attach struct {
 	Workload name.Workload
@@ -104,7 +142,11 @@ const (
 func (s *Server) chooseDriver(f *fleet.Config) error {
 	c := s.config
 	if c.Driver == onProcesses {
-		f.Driver = &process.Driver{Dir: filepath.Join(c.Data, "agents"), Log: c.Logger}
+		d := &process.Driver{Dir: filepath.Join(c.AgentDir, "agents"), Log: c.Logger, Users: c.AgentUsers, Limits: c.AgentLimits, Cgroup: c.AgentCgroup}
+		if err := d.Prepare(); err != nil {
+			return err
+		}
+		f.Driver, f.Dir, f.Group = d, filepath.Join(c.AgentDir, "launch"), d.Group
 		if a := c.Attach; a != nil {
 			f.Driver = &attached.Driver{Driver: f.Driver, Workload: a.Workload, URL: a.URL, Begin: a.Begin, Found: a.Found}
 			f.ProbeEvery, f.BackoffMax = attachedProbe, attachedBackoff

@@ -14,13 +14,19 @@ import (
 // Replace writes content to path in place of what is there, readable by this
 // user only. When it returns nil, content is on the disk; a reader finds the old
 // content or the new, never half of one, also after a crash.
-func Replace(path string, content []byte) error {
+func Replace(path string, content []byte) error { return ReplaceFor(path, content, 0) }
+
+// ReplaceFor is [Replace] for content that a group may read, too, if that is not 0.
+func ReplaceFor(path string, content []byte, group int) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), unfinished+"*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(tmp.Name()) // fails after the rename, as it should
 	_, err = tmp.Write(content)
+	if group != 0 { // before anybody finds it under its name
+		err = errors.Join(err, tmp.Chown(-1, group), tmp.Chmod(0o640))
+	}
 	err = errors.Join(err, tmp.Sync(), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)

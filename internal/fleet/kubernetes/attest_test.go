@@ -71,9 +71,8 @@ func attests(t *testing.T, c cluster) {
 			t.Errorf("%s: %+v, %v, %v", what, proof, ok, err)
 		}
 	}
-	other := *d
-	other.TrustDomain = "other.test"
-	if _, _, err := proven(t, &other, good); !fault.HasCode(err, "proof_unmapped") {
+	other := &kubernetes.Driver{Client: d.Client, Namespace: d.Namespace, TrustDomain: "other.test", Audience: d.Audience, Log: d.Log}
+	if _, _, err := proven(t, other, good); !fault.HasCode(err, "proof_unmapped") {
 		t.Errorf("by a Deputy that did not make it: %v", err)
 	}
 	c.must(c.do(http.MethodDelete, "/api/v1/namespaces/"+namespace+"/pods/attested", "application/json", `{"gracePeriodSeconds":0}`))

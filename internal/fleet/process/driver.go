@@ -1,8 +1,8 @@
 // Package process runs agents as processes of this machine (Unix).
 //
-// It keeps agents apart from Deputy's environment and from each other's files by
-// convention, not by force: they run under Deputy's user. An agent that is not
-// trusted with that user's files belongs into a container.
+// It keeps agents apart from Deputy's environment. From Deputy's files and from each
+// other they are apart only if each has a user of its own; see [Users]. Without, an
+// agent that is not trusted with the files of Deputy's user belongs into a container.
 package process
 
 import (
@@ -37,10 +37,16 @@ type Driver struct {
 	// MaxLog bounds a log file in bytes before it is put aside (two are kept
 	// besides); zero means 8 MiB.
 	MaxLog int64
+	// Users are whom agents run as; see [Users]. Dir must be where they can enter it.
+	Users Users
+	// Limits bound each run, by control groups below Cgroup; see [Driver.Prepare].
+	Limits Limits
+	Cgroup string
 
 	mu    sync.Mutex
 	ports map[int]bool // given to instances that may still be running
 	logs  map[name.Workload]*lineLog
+	runs  int // that there were, for the names of control groups
 }
 
 var _ fleet.Driver = (*Driver)(nil)
@@ -57,10 +63,12 @@ func (d *Driver) Start(ctx context.Context, r fleet.Run) (fleet.Instance, error)
 		return nil, err
 	}
 	w := r.Agent.Workload()
-	for _, dir := range []string{"home", "tmp"} {
-		if err := os.MkdirAll(d.home(w, dir), 0o700); err != nil {
-			return nil, unwritable(err)
-		}
+	user, err := d.Group(w)
+	if err == nil {
+		err = d.rooms(w, user)
+	}
+	if err != nil {
+		return nil, err
 	}
 	command, err := d.command(r.Agent)
 	if err != nil {
@@ -75,16 +83,31 @@ func (d *Driver) Start(ctx context.Context, r fleet.Run) (fleet.Instance, error)
 		log.close()
 		return nil, err
 	}
-	i, err := start(spec{
-		command: command, dir: d.home(w, "home"), env: d.environment(r, port), port: port, log: log, slog: d.Log.With("agent", w.String()),
-		ended: func() { d.givePort(port) },
-	})
+	group, err := d.newCgroup(d.run(w))
 	if err != nil {
 		log.close()
 		d.givePort(port)
 		return nil, err
 	}
+	i, err := start(spec{
+		user: user, cgroup: group, command: command, dir: d.home(w, "home"), env: d.environment(r, port), port: port, log: log, slog: d.Log.With("agent", w.String()),
+		ended: func() { d.givePort(port) },
+	})
+	if err != nil {
+		group.end()
+		log.close()
+		d.givePort(port)
+		return nil, err
+	}
 	return i, nil
+}
+
+// run names a run of an agent for its control group.
+func (d *Driver) run(w name.Workload) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.runs++
+	return fmt.Sprintf("%s.%s.%d", w.Pool, w.Name, d.runs)
 }
 
 func unwritable(err error) error {
@@ -178,6 +201,9 @@ func unreadable(err error) error {
 func (d *Driver) Remove(_ context.Context, w name.Workload) error {
 	if w.IsZero() || strings.ContainsAny(w.Pool+w.Name, `/\`) {
 		return fault.New(fault.Internal, "agent_directory", "%q is not a workload", w)
+	}
+	if info, err := os.Stat(d.home(w)); err == nil && d.Users.has(groupOf(info)) {
+		killUser(groupOf(info)) // what has left its process group; the next agent with this user must not meet it
 	}
 	err := os.RemoveAll(d.home(w))
 	d.log(w).remove()

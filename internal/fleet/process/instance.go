@@ -25,6 +25,8 @@ type spec struct {
 	dir     string
 	env     []string
 	port    int
+	user    int        // whom it runs as; 0: Deputy's own
+	cgroup  *cgroup    // nil: none
 	log     *logWriter // closed when the instance has ended
 	slog    *slog.Logger
 	ended   func() // called when nothing is left
@@ -72,6 +74,7 @@ func (i *instance) run(cmd *exec.Cmd, started chan<- error, r, w *os.File) {
 	defer runtime.UnlockOSThread()
 	guard := newGuard(i.slog)
 	ownGroup(cmd, guard.group())
+	confine(cmd, i.user, i.cgroup)
 	err := cmd.Start()
 	w.Close()
 	if err != nil {
@@ -79,6 +82,9 @@ func (i *instance) run(cmd *exec.Cmd, started chan<- error, r, w *os.File) {
 		r.Close()
 		started <- err
 		return
+	}
+	if err := noDumps(cmd.Process.Pid); err != nil {
+		i.slog.Warn("the agent may leave core dumps", "err", err)
 	}
 	i.process, i.group = cmd.Process, guard.group()
 	if guard == nil {
@@ -95,6 +101,7 @@ func (i *instance) run(cmd *exec.Cmd, started chan<- error, r, w *os.File) {
 		i.gone = true
 	})
 	guard.dismiss()
+	i.cgroup.end()
 	_ = r.SetReadDeadline(time.Now().Add(lastWords))
 	if err := <-collected; err != nil {
 		i.slog.Warn("lines of the agent's log are lost", "err", err)
