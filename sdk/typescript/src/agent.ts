@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 
+import type { Authorization } from "./authorization.js";
 import { Client } from "./client.js";
-import { DeputyError, errorCode, errorWords } from "./errors.js";
+import { DeputyError, errorCode } from "./errors.js";
 import type { Identity, User } from "./jwt.js";
+import { json, refuse, wantsWhole, Whole, type Outlet } from "./outlet.js";
 import type { Secret } from "./secret.js";
 import { Stream } from "./stream.js";
 import { anySignal } from "./time.js";
@@ -32,6 +34,16 @@ export interface AgentOptions {
    * a {@link DeputyError} or an {@link AuthorizationFailed}.
    */
   respond(turn: Turn): Promise<void> | void;
+  /**
+   * Told of each question that is put to the user, whose link is on the answer's stream by then, and of each state
+   * that it comes to. It may {@link Turn.say} something.
+   */
+  progress?(turn: Turn, authorization: Authorization): void;
+  /**
+   * Lets in requests that act for no user: of programs with a key, or of everybody, if the agent's runtime_auth_type
+   * is "none". {@link Session.user} has empty members then, and there are no credentials that a user has to give.
+   */
+  unattended?: boolean;
   /** Left out: {@link Client.fromEnvironment}. */
   deputy?: Client;
   /** Carries the tools' requests to third parties. */
@@ -49,6 +61,7 @@ export class Agent {
   readonly #name: string;
   readonly #respond: AgentOptions["respond"];
   readonly #world: TurnWorld;
+  readonly #unattended: boolean;
   readonly #maxTurn: number;
   readonly #maxPrompt: number;
 
@@ -61,6 +74,7 @@ export class Agent {
     if (!options.name) throw new DeputyError({ code: "agent_invalid", message: "an agent needs a name" });
     this.#name = options.name;
     this.#respond = (turn) => options.respond(turn);
+    this.#unattended = options.unattended ?? false;
     this.#maxTurn = options.maxTurn ?? 15 * 60_000;
     this.#maxPrompt = options.maxPrompt ?? 256 << 10;
     this.#world = {
@@ -68,6 +82,7 @@ export class Agent {
       tools,
       deputy: options.deputy ?? Client.fromEnvironment(),
       fetch: options.fetch ?? globalThis.fetch,
+      progress: (turn, authorization) => options.progress?.(turn, authorization),
       log: options.log ?? ((level, message, detail) => process.stderr.write(`${JSON.stringify({ level, message, ...detail })}\n`)),
     };
   }
@@ -139,21 +154,28 @@ export class Agent {
       if (prompt === undefined) return;
       const id = header(request, "session_id");
       const session = { user: who.user, id: sessionName.test(id) ? id : "" };
-      const stream = new Stream(response, this.#name, this.#world.deputy.now, leave);
-      stream.begin();
+      const out = this.#outlet(request, response, leave);
       try {
-        await this.#respond(new Turn(this.#world, who.token, stream, prompt, session, who.chain, requestId, signal));
+        await this.#respond(new Turn(this.#world, who.token, out, prompt, session, who.chain, requestId, signal));
         signal.throwIfAborted(); // an answer that was cut off is not finished
-        stream.finish();
+        out.finish();
       } catch (error) {
         log("warn", "turn failed", { request: requestId, code: errorCode(error), error: String(error) });
-        stream.fail(errorCode(error), errorWords(error));
+        out.fail(error);
       }
     } catch (error) {
       log("error", "request failed", { request: requestId, error: String(error) });
       if (response.headersSent) response.destroy();
       else refuse(response, 500, "internal", "Internal error.");
     }
+  }
+
+  /** Begins the answer in the form that the client asked for. */
+  #outlet(request: IncomingMessage, response: ServerResponse, gone: () => void): Outlet {
+    if (wantsWhole(request)) return new Whole(response);
+    const stream = new Stream(response, this.#name, this.#world.deputy.now, gone);
+    stream.begin();
+    return stream;
   }
 
   /** Returns who is asking, or answers a request without a believable token. */
@@ -165,7 +187,7 @@ export class Agent {
   ): Promise<(Identity & { user: User; token: Secret }) | undefined> {
     try {
       const caller = await this.#world.deputy.authenticate(request, { requestId, signal });
-      const { user } = caller;
+      const user = caller.user ?? (this.#unattended ? { issuer: "", subject: "" } : undefined);
       if (!user) throw new DeputyError({ code: "token_without_user", message: "the workload access token acts for nobody" });
       return { ...caller, user };
     } catch (error) {
@@ -248,23 +270,4 @@ function aborted(signal: AbortSignal): Promise<void> {
 function header(request: IncomingMessage, name: string): string {
   const value = request.headers[name];
   return typeof value === "string" ? value : "";
-}
-
-/** The types of errors that clients of such runtimes know, by status. */
-const errorTypes: Record<number, string> = {
-  400: "BadRequest",
-  401: "Unauthorized",
-  403: "Forbidden",
-  404: "NotFound",
-  413: "PayloadTooLarge",
-  503: "ServiceUnavailable",
-};
-
-function refuse(response: ServerResponse, status: number, code: string, message: string): void {
-  json(response, status, { error: { message, type: errorTypes[status] ?? "InternalError", code } });
-}
-
-function json(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store", "x-content-type-options": "nosniff" });
-  response.end(`${JSON.stringify(value)}\n`);
 }

@@ -239,8 +239,13 @@ export class Client {
    * the news; the wait survives Deputy's restarts and lost connections, and ends at
    * the latest shortly after the authorization does.
    */
-  async wait(wat: Secret, authorization: Authorization, options: CallOptions = {}): Promise<void> {
-    await new Waiter(this.#wire, this.now, this.#sleep, wat, authorization).wait(options.signal);
+  wait(wat: Secret, authorization: Authorization, options: CallOptions = {}): Promise<void> {
+    return this.follow(wat, authorization, () => undefined, options);
+  }
+
+  /** {@link Client.wait}, which tells of each state that the authorization comes to. It may miss some that are over at once. */
+  async follow(wat: Secret, authorization: Authorization, tell: (authorization: Authorization) => void, options: CallOptions = {}): Promise<void> {
+    await new Waiter(this.#wire, this.now, this.#sleep, wat, authorization, tell).wait(options.signal);
   }
 
   /**

@@ -61,9 +61,9 @@ export class CredentialRefused extends Error {
 }
 
 /**
- * The user must agree first. {@link Client.token} throws it; agents never see
- * it, because the SDK shows the link and waits. Its message does not show the
- * link, which is for the user only.
+ * The user must agree first. {@link Client.token} throws it; agents see it only when
+ * they answer a program that takes no stream, since else the SDK shows the link and
+ * waits. Its message does not show the link, which is for the user only.
  */
 export class ConsentRequired extends Error {
   override readonly name = "ConsentRequired";
@@ -105,6 +105,8 @@ function inWords(state: State, code: string): string {
 
 /** The stable code of an error, for a stream that a program reads. */
 export function errorCode(error: unknown): string {
+  if (error instanceof AggregateError) return errorCode(error.errors[0]);
+  if (error instanceof ConsentRequired) return "authorization_required";
   if (error instanceof AuthorizationFailed || error instanceof DeputyError) return error.code;
   if (error instanceof CredentialRefused) return "credential_refused";
   if (error instanceof Error && error.name === "TimeoutError") return "timeout";
@@ -117,6 +119,8 @@ export function errorCode(error: unknown): string {
  * of others only that they happened.
  */
 export function errorWords(error: unknown): string {
+  if (error instanceof AggregateError) return errorWords(error.errors[0]);
+  if (error instanceof ConsentRequired) return "the user has to agree first";
   if (error instanceof AuthorizationFailed) return error.reason;
   if (error instanceof DeputyError) return error.fix ? `${error.reason}; ${error.fix}` : error.reason;
   switch (errorCode(error)) {

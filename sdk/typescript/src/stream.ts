@@ -2,6 +2,8 @@ import { randomUUID } from "node:crypto";
 import type { ServerResponse } from "node:http";
 
 import type { Authorization } from "./authorization.js";
+import { errorCode, errorWords } from "./errors.js";
+import { paragraph, type Outlet } from "./outlet.js";
 
 /** The name under which clients of the Agent Development Kit look for an authorization link. */
 export const consentFunction = "adk_request_credential";
@@ -18,7 +20,8 @@ type Part =
  * Writes the answer to one prompt as events of the Agent Development Kit. Its
  * readers refuse keys that they do not know, and read content.parts of every event.
  */
-export class Stream {
+export class Stream implements Outlet {
+  readonly live = true;
   #said = "";
   #stalled: NodeJS.Timeout | undefined;
   readonly #invocationId = `e-${randomUUID()}`;
@@ -59,7 +62,7 @@ export class Stream {
    * too, who only read the final event.
    */
   call(id: string, name: string, args: unknown): void {
-    if (this.#said !== "" && !this.#said.endsWith("\n\n")) this.say("\n\n");
+    this.say(paragraph(this.#said));
     const consent = name === consentFunction;
     this.#event(consent ? "user" : "model", { functionCall: { id, name, args } }, consent ? { longRunningToolIds: [id] } : {}); // as ADK has it
   }
@@ -69,8 +72,8 @@ export class Stream {
   }
 
   /** Writes an error in the shape that clients of such streams know. */
-  fail(code: string, message: string): void {
-    this.#write({ error: message, error_type: code, message: "An error occurred during streaming" });
+  fail(error: unknown): void {
+    this.#write({ error: errorWords(error), error_type: errorCode(error), message: "An error occurred during streaming" });
     this.#end();
   }
 

@@ -160,6 +160,11 @@ export class FakeDeputy {
     }
   }
 
+  /** Which provider's credential an authorization is about. */
+  provider(id: string): string {
+    return this.#ask(id).provider;
+  }
+
   /** The user's consent. Returns the new access token. */
   agree(id: string): string {
     const ask = this.#ask(id);

@@ -1,4 +1,4 @@
-import type { Keys } from "./client.js";
+import type { AccessToken, Keys } from "./client.js";
 import type { Credential } from "./credential.js";
 import { DeputyError } from "./errors.js";
 import type { User } from "./jwt.js";
@@ -32,6 +32,8 @@ export interface Call {
   readonly fetch: Fetch;
   /** Who is asking, and in which conversation. */
   readonly session: Session;
+  /** @internal Returns a credential itself; see {@link tokenTool}. */
+  token(credential: Credential): Promise<AccessToken>;
   /** Aborted when the user goes away or the turn has lasted too long. */
   readonly signal: AbortSignal;
   /** Withdraws this agent's permission to use the user's credential. The next use asks the user again. */
@@ -70,23 +72,56 @@ export interface Tool {
   run(call: Call, input: unknown): Promise<unknown>;
 }
 
+/**
+ * Where each of these credentials may be sent, by origin; throws a {@link DeputyError}
+ * if one may be sent nowhere, or two are for one origin.
+ */
+export function bindOrigins(credentials: readonly Credential[], handed?: Credential): Map<string, Credential> {
+  const origins = new Map<string, Credential>();
+  for (const credential of credentials) {
+    if (credential !== handed || credential.origins.length > 0) credential.check();
+    for (const o of credential.origins) {
+      const origin = new URL(o).origin;
+      const other = origins.get(origin);
+      if (other && other.key !== credential.key) {
+        throw new DeputyError({ code: "credential_invalid", message: `two credentials are for ${o}`, fix: "make a tool for each, or name other origins" });
+      }
+      origins.set(origin, credential);
+    }
+  }
+  return origins;
+}
+
 /** Makes a function into a tool; throws a {@link DeputyError} if its declaration is wrong. */
 export function tool<In = Record<never, never>>(options: ToolOptions<In>): Tool {
+  return make(options);
+}
+
+/** How a tool is declared whose function is handed a credential. */
+export interface TokenToolOptions<In> extends Omit<ToolOptions<In>, "run"> {
+  /** The credential that run is handed. Where it goes is run's responsibility; it needs no origins. */
+  credential: Credential;
+  /** Does it, with the credential; see {@link ToolOptions.run}. */
+  run(call: Call, token: AccessToken, input: In): unknown;
+}
+
+/**
+ * {@link tool} for libraries that take a token and have a client of their own: the
+ * function is handed the credential as a parameter, when there is one.
+ */
+export function tokenTool<In = Record<never, never>>({ credential, run, ...options }: TokenToolOptions<In>): Tool {
+  if (!credential.provider) credential.check();
+  const needs = [credential, ...(options.needs ?? [])];
+  return make<In>({ ...options, needs, run: async (call, input) => run(call, await call.token(credential), input) }, credential);
+}
+
+function make<In>(options: ToolOptions<In>, handed?: Credential): Tool {
   const { name, description, needs = [], run } = options;
   const input = options.input ?? (object({}) as Shape<unknown> as Shape<In>);
   const bad = (message: string): DeputyError => new DeputyError({ code: "tool_invalid", message: `tool "${name}": ${message}` });
   if (!toolName.test(name)) throw bad(`the name must match ${toolName.source}`);
   if (input.schema.type !== "object") throw bad("the input is no object");
-  const origins = new Map<string, Credential>();
-  for (const credential of needs) {
-    credential.check();
-    for (const o of credential.origins) {
-      const origin = new URL(o).origin;
-      const other = origins.get(origin);
-      if (other && other.key !== credential.key) throw bad(`two credentials are for ${o}`);
-      origins.set(origin, credential);
-    }
-  }
+  const origins = bindOrigins(needs, handed);
   return {
     name,
     description,

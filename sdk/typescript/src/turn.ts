@@ -2,18 +2,15 @@ import { randomUUID } from "node:crypto";
 
 import { hear, notAnswered } from "./ask.js";
 import type { Authorization } from "./authorization.js";
-import type { AccessToken, Client } from "./client.js";
+import type { Client } from "./client.js";
 import type { Credential } from "./credential.js";
 import { ConsentRequired, CredentialRefused, DeputyError, errorCode } from "./errors.js";
-import { credentialFetch, type Holder } from "./fetch.js";
-import { noSecret, type Secret } from "./secret.js";
-import { consentArgs, consentFunction, type Stream } from "./stream.js";
-import type { Call, Session, Tool } from "./tool.js";
-
-/** How often a user is asked for one credential in one turn. */
-const maxAsks = 3;
-/** A token this close to its end is not used any more, in milliseconds. */
-const nearlyStale = 10_000;
+import { credentialFetch } from "./fetch.js";
+import type { Outlet } from "./outlet.js";
+import type { Secret } from "./secret.js";
+import { consentArgs, consentFunction } from "./stream.js";
+import { bindOrigins, type Call, type Fetch, type Session, type Tool } from "./tool.js";
+import { Wallet } from "./wallet.js";
 
 /** What a turn needs of its agent. */
 export interface TurnWorld {
@@ -22,31 +19,18 @@ export interface TurnWorld {
   deputy: Client;
   fetch: typeof globalThis.fetch;
   log: (level: "info" | "warn" | "error", message: string, detail: Record<string, unknown>) => void;
-}
-
-/** A credential in use during one turn. */
-interface HeldToken {
-  /** The last of those who use it, one after another: the one who waits for the user gets the answer for all. */
-  queue: Promise<unknown>;
-  token: AccessToken | undefined;
-  /** A token that a tool said was refused; if Deputy has no other one, only the user can help. */
-  refused: Secret;
-  /** Ask the user, whatever Deputy has. */
-  force: boolean;
-  /** How often nothing came of asking; failure is the last of them. */
-  failures: number;
-  failure: unknown;
+  progress: (turn: Turn, authorization: Authorization) => void;
 }
 
 /** One prompt and the answer to it. */
 export class Turn {
-  readonly #held = new Map<string, HeldToken>();
+  readonly #wallet: Wallet;
 
   /** @internal */
   constructor(
     private readonly world: TurnWorld,
     private readonly wat: Secret,
-    private readonly stream: Stream,
+    private readonly out: Outlet,
     readonly prompt: string,
     readonly session: Session,
     /** SPIFFE IDs of the agents that called this one for the user, nearest first. */
@@ -54,7 +38,15 @@ export class Turn {
     readonly requestId: string,
     /** Aborted when the user goes away or the turn has lasted too long. */
     readonly signal: AbortSignal,
-  ) {}
+  ) {
+    this.#wallet = new Wallet({
+      deputy: world.deputy,
+      options: this.#options,
+      keep: 0,
+      identity: () => Promise.resolve(wat),
+      consent: (_wat, callId, authorization) => this.#consent(callId, authorization),
+    });
+  }
 
   /** The agent's tools, to show to a language model. */
   get tools(): Tool[] {
@@ -63,7 +55,7 @@ export class Turn {
 
   /** Sends a piece of the answer to the user. */
   say(text: string): void {
-    this.stream.say(text);
+    this.out.say(text);
   }
 
   /** Runs a tool with these arguments and returns its result. */
@@ -74,14 +66,14 @@ export class Turn {
       throw new DeputyError({ code: "tool_not_found", message: `there is no tool ${JSON.stringify(name.slice(0, 64))}`, fix });
     }
     const id = `call-${randomUUID()}`;
-    this.stream.call(id, name, input);
+    this.out.call(id, name, input);
     try {
       const result = await this.#run(tool, id, input);
       // The result itself stays here: it may be a whole document, and the user asked for an answer.
-      this.stream.done(id, name, { status: "ok" });
+      this.out.done(id, name, { status: "ok" });
       return result;
     } catch (error) {
-      this.stream.done(id, name, { status: "error", code: errorCode(error) });
+      this.out.done(id, name, { status: "error", code: errorCode(error) });
       throw error;
     }
   }
@@ -108,10 +100,13 @@ export class Turn {
           log("warn", "another agent sent the user elsewhere; that is not shown", { request: this.requestId });
           return false;
         }
-        this.stream.call(id, consentFunction, consentArgs(id, key, authorization));
+        if (!this.out.live) {
+          throw new ConsentRequired({ ...authorization, state: "pending", reason: "", message: "", provider: agent, scopes: [], expiresAt: undefined });
+        }
+        this.out.call(id, consentFunction, consentArgs(id, key, authorization));
         return true;
       },
-      decided: (id, outcome) => this.stream.done(id, consentFunction, outcome),
+      decided: (id, outcome) => this.out.done(id, consentFunction, outcome),
     });
   }
 
@@ -119,20 +114,40 @@ export class Turn {
    * Makes the next use of the credential in this turn ask the user, even if Deputy
    * holds a good one: for a user who wants to choose another account.
    */
-  async askAgain(credential: Credential): Promise<void> {
-    await this.#hold(credential, (h) => {
-      h.token = undefined;
-      h.force = true;
-    });
+  askAgain(credential: Credential): Promise<void> {
+    return this.#wallet.askAgain(credential);
+  }
+
+  /**
+   * Gets what the turn will need before it begins: the user sees the links of all
+   * providers that he has to agree to side by side, and answers them in whatever
+   * order. It returns when each is decided. One that came to nothing is thrown, and
+   * several together as an AggregateError; the others can be used.
+   */
+  async authorize(...credentials: Credential[]): Promise<void> {
+    const outcomes = await Promise.allSettled(credentials.map((credential) => this.#wallet.token(credential, `turn-${randomUUID()}`)));
+    const errors = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason as unknown] : []));
+    if (errors.length > 1) throw new AggregateError(errors, "several authorizations came to nothing");
+    if (errors.length === 1) throw errors[0];
+  }
+
+  /**
+   * Returns a fetch like {@link Call.fetch} for the whole turn, outside of tools: for
+   * a library that keeps its connections while the turn lasts, such as one that
+   * speaks MCP and lists another's tools.
+   */
+  fetch(...credentials: Credential[]): Fetch {
+    return credentialFetch(this.world.fetch, bindOrigins(credentials), this.#wallet.holder(`turn-${randomUUID()}`), this.signal);
   }
 
   /** Runs a tool, and once more after {@link CredentialRefused}. */
   async #run(tool: Tool, callId: string, input: unknown): Promise<unknown> {
     const call: Call = {
-      fetch: credentialFetch(this.world.fetch, tool.origins, this.#holder(callId), this.signal),
+      fetch: credentialFetch(this.world.fetch, tool.origins, this.#wallet.holder(callId), this.signal),
       session: this.session,
       signal: this.signal,
-      clear: (credential) => this.#clear(credential),
+      clear: (credential) => this.#wallet.forget(credential, () => this.world.deputy.clear(this.wat, credential.provider, this.#options)),
+      token: (credential) => this.#wallet.token(credential, callId),
       keys: (provider) => this.world.deputy.keys(this.wat, provider, this.#options),
     };
     try {
@@ -140,111 +155,32 @@ export class Turn {
     } catch (error) {
       if (!(error instanceof CredentialRefused) || this.signal.aborted) throw error;
     }
-    for (const credential of new Set(tool.origins.values())) {
-      await this.#hold(credential, (h) => {
-        h.refused = h.token?.value ?? noSecret;
-        h.token = undefined;
-      });
+    const keys = new Set<string>();
+    for (const credential of tool.needs) {
+      if (keys.has(credential.key)) continue; // what was refused is noted already
+      keys.add(credential.key);
+      await this.#wallet.refused(credential);
     }
     return tool.run(call, input);
   }
 
-  async #clear(credential: Credential): Promise<void> {
-    await this.#hold(credential, async (h) => {
-      h.token = undefined;
-      await this.world.deputy.clear(this.wat, credential.provider, this.#options);
-    });
-  }
-
-  #holder(callId: string): Holder {
-    return {
-      token: (credential) => {
-        const good = (token: AccessToken): boolean => !token.expires || this.world.deputy.now() + nearlyStale < token.expires.getTime();
-        return this.#get(credential, good, async (h) => {
-          let got = await this.#ask(credential, callId, h.force, h.refused);
-          if (got.value.equals(h.refused)) got = await this.#ask(credential, callId, true, noSecret);
-          h.refused = noSecret;
-          h.force = false;
-          return got;
-        });
-      },
-      renew: (credential, refused) => {
-        const another = (token: AccessToken): boolean => !token.value.equals(refused.value); // another request of this turn was here first
-        return this.#get(credential, another, () => this.#ask(credential, callId, false, refused.value));
-      },
-    };
-  }
-
-  /** Returns what is held, if it is good, and what ask gets otherwise; those who waited for that get the same answer, be it a refusal. */
-  #get(credential: Credential, good: (token: AccessToken) => boolean, ask: (held: HeldToken) => Promise<AccessToken>): Promise<AccessToken> {
-    const before = this.#held.get(credential.key)?.failures ?? 0;
-    return this.#hold(credential, async (h) => {
-      if (h.token && good(h.token)) return h.token;
-      if (h.failures > before) throw h.failure;
-      try {
-        return (h.token = await ask(h));
-      } catch (error) {
-        h.failures++;
-        h.failure = error;
-        throw error;
-      }
-    });
-  }
-
-  /**
-   * Lets one user of a credential do something with what is held, when those
-   * before have done: they may wait for the person, and the others then get the
-   * same answer instead of a second link.
-   */
-  #hold<T>(credential: Credential, use: (held: HeldToken) => T | Promise<T>): Promise<T> {
-    let held = this.#held.get(credential.key);
-    if (!held) {
-      held = { queue: Promise.resolve(), token: undefined, refused: noSecret, force: false, failures: 0, failure: undefined };
-      this.#held.set(credential.key, held);
-    }
-    const mine = held;
-    const done = mine.queue.then(() => {
-      this.signal.throwIfAborted();
-      return use(mine);
-    });
-    mine.queue = done.catch(() => undefined);
-    return done;
-  }
-
-  /**
-   * Gets a credential from Deputy, and asks the user for as long as Deputy wants
-   * that: the second time is for a user who did not grant all scopes.
-   */
-  async #ask(credential: Credential, callId: string, force: boolean, refused: Secret): Promise<AccessToken> {
-    for (let asks = 0; asks < maxAsks; asks++) {
-      try {
-        return await this.world.deputy.token(this.wat, credential, { force: force && asks === 0, refused, ...this.#options });
-      } catch (error) {
-        if (!(error instanceof ConsentRequired)) throw error;
-        await this.#consent(callId, error.authorization);
-      }
-    }
-    throw new DeputyError({
-      code: "consent_incomplete",
-      message: `the user agreed, but not to all that ${credential.provider} was asked for`,
-      fix: "try again and grant every permission on the list",
-    });
-  }
-
   /** Shows the link and waits for what the user makes of it. */
   async #consent(callId: string, a: Authorization): Promise<void> {
-    const { agent, deputy, log } = this.world;
+    const { agent, deputy, log, progress } = this.world;
+    if (!this.out.live) throw new ConsentRequired(a);
     const id = `adk-${randomUUID()}`;
-    const key = `oauth_access_token:${agent}:${this.session.user.subject}:${a.provider}`;
-    this.stream.call(id, consentFunction, consentArgs(callId, key, a));
+    const key = `oauth_access_token:${agent}:${this.session.user?.subject ?? ""}:${a.provider}`;
+    this.out.call(id, consentFunction, consentArgs(callId, key, a));
     const about = { request: this.requestId, provider: a.provider, authorization: a.id };
     log("info", "waiting for the user's consent", about);
+    const tell = (now: Authorization): void => progress(this, now);
+    tell(a);
     try {
-      await deputy.wait(this.wat, a, this.#options);
-      this.stream.done(id, consentFunction, { status: "completed" });
+      await deputy.follow(this.wat, a, tell, this.#options);
+      this.out.done(id, consentFunction, { status: "completed" });
       log("info", "consent is over", { ...about, outcome: "completed" });
     } catch (error) {
-      this.stream.done(id, consentFunction, { status: "failed", code: errorCode(error) });
+      this.out.done(id, consentFunction, { status: "failed", code: errorCode(error) });
       log("info", "consent is over", { ...about, outcome: "failed", code: errorCode(error) });
       throw error;
     }

@@ -25,7 +25,11 @@ export class Waiter {
     private readonly sleep: Sleep,
     private readonly bearer: Secret,
     private readonly authorization: Authorization,
+    private readonly tell: (authorization: Authorization) => void = () => undefined,
   ) {}
+
+  /** The state that was told of last. */
+  #told = "pending";
 
   /** Returns when the user agreed; throws {@link AuthorizationFailed} when no credential will come of it. */
   async wait(signal: AbortSignal | undefined): Promise<void> {
@@ -41,6 +45,7 @@ export class Waiter {
       if (deadline.aborted) throw new AuthorizationFailed({ ...a, state: "expired", reason: "", message: "" });
       throw error;
     }
+    this.#tell(last);
     if (last.state !== "completed") throw new AuthorizationFailed({ ...last, id: a.id, provider: last.provider || a.provider });
   }
 
@@ -101,6 +106,7 @@ export class Waiter {
         if (event.name !== "state") continue;
         const a = readAuthorization(parse(event.data));
         if (a && isFinal(a.state)) return a;
+        if (a) this.#tell(a);
       }
       return undefined;
     } catch (error) {
@@ -122,7 +128,17 @@ export class Waiter {
     const path = `${this.#path}?wait=${pollFor / 1000}s`;
     const a = readAuthorization(await this.wire.once({ method: "GET", path, bearer: this.bearer, signal }, pollTimeout));
     if (!a) throw new DeputyError({ code: "answer_malformed", message: "Deputy answered with something that is no authorization" });
-    return isFinal(a.state) ? a : undefined;
+    if (isFinal(a.state)) return a;
+    this.#tell(a);
+    return undefined;
+  }
+
+  /** Tells of a state once. Deputy says what it is; the rest is known. */
+  #tell(a: Authorization): void {
+    if (a.state === this.#told) return;
+    this.#told = a.state;
+    const { id, provider, url, scopes, expiresAt } = this.authorization;
+    this.tell({ id, provider, url, scopes, expiresAt, state: a.state, reason: a.reason, message: a.message });
   }
 
   get #path(): string {

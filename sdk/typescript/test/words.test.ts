@@ -86,5 +86,5 @@ test("the declaration of a tool", () => {
   assert.throws(() => tool({ name: "a", description: "", input: string(), run }), code("tool_invalid"));
   assert.throws(() => tool({ name: "a", description: "", needs: [oauth2("p")], run }), code("credential_invalid"));
   const two = [oauth2("p").at("https://a.example"), oauth2("q").at("https://A.example:443")];
-  assert.throws(() => tool({ name: "a", description: "", needs: two, run }), code("tool_invalid"));
+  assert.throws(() => tool({ name: "a", description: "", needs: two, run }), code("credential_invalid"));
 });
